@@ -1,0 +1,3 @@
+"""A mock server for the ComfyUI API."""
+
+__version__ = "0.1.0"

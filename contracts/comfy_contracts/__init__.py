@@ -1,0 +1,1 @@
+"""The wire of ComfyUI and its evidence: typed messages, the node catalogue, recordings and how they are compared."""
