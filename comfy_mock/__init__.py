@@ -1,3 +1,40 @@
-"""A mock server for the ComfyUI API."""
+"""A mock server for the ComfyUI API: a fake that a client cannot tell from a real server, other than by the pictures.
+
+    from comfy_mock import ComfyMock
+
+    with ComfyMock() as server:
+        ...  # a ComfyUI listens at server.url
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from comfy_contracts.catalogue import Catalogue
+    from comfy_mock.engine.custom_nodes import CustomNode
+    from comfy_mock.engine.options import Options
+    from comfy_mock.server.instance import Instance
+    from comfy_mock.server.network import ComfyMock, PortTaken
 
 __version__ = "0.1.0"
+
+__all__ = ["Catalogue", "ComfyMock", "CustomNode", "Instance", "Options", "PortTaken", "__version__"]
+
+_HOMES = {
+    "Catalogue": "comfy_contracts.catalogue",
+    "ComfyMock": "comfy_mock.server.network",
+    "CustomNode": "comfy_mock.engine.custom_nodes",
+    "Instance": "comfy_mock.server.instance",
+    "Options": "comfy_mock.engine.options",
+    "PortTaken": "comfy_mock.server.network",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for when it is asked for: `import comfy_mock` alone costs next to nothing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

@@ -47,3 +47,8 @@ class Options:
     def upload_bytes_max(self) -> int:
         """The largest request body, in bytes (protocol 1.6)."""
         return round(self.max_upload_size * 1048576)
+
+    def preview_method_for(self, wanted: Any) -> str:
+        """The preview method of a prompt that asks for `wanted` in its extra_data (protocol 5.17)."""
+        method = wanted if isinstance(wanted, str) and wanted in PREVIEW_METHODS else self.preview_method
+        return "latent2rgb" if method in ("auto", "taesd") else method

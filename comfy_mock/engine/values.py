@@ -103,7 +103,8 @@ class Latent:
     """A value of type LATENT: `width` x `height` latent cells (an eighth of the picture's pixels for most models).
 
     `fill` is the number in every cell of an untouched latent, None once a sampler has been at it. `subject` is what a
-    decoder makes of it; `image` the picture it was encoded from, if it was.
+    decoder makes of it; `image` the picture it was encoded from, if it was. `frames` counts the latent frames of a
+    video (None for pictures); after the first, each stands for `temporal_downscale` frames of the decoded one.
     """
 
     width: int
@@ -117,6 +118,15 @@ class Latent:
     image: Image | None = None
     noise_mask: Mask | None = None
     type: str | None = None
+    temporal_downscale: int = 4
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the tensor: batch, channels, frames of a video, rows, columns; sound in one row has no rows."""
+        if self.type == "audio" and self.height == 1:
+            return self.batch, self.channels, self.width
+        middle = () if self.frames is None else (self.frames,)
+        return self.batch, self.channels, *middle, self.height, self.width
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,330 @@
+"""The whole state of a simulated ComfyUI server, and its verbs.
+
+Inputs come in with the current time; what the server sends to its sockets is collected until `take_outgoing`. The same
+inputs at the same times give the same bytes.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from comfy_contracts import messages
+from comfy_contracts.catalogue import Catalogue, NodeDefinition
+from comfy_contracts.profiles import Profile
+from comfy_mock.engine.answers import Answer, ServerTrouble, empty, json_answer
+from comfy_mock.engine.cache import ResultCache
+from comfy_mock.engine.clients import Clients, Outgoing, Payload
+from comfy_mock.engine.execution import Steps
+from comfy_mock.engine.features import features
+from comfy_mock.engine.files import Files, Folders
+from comfy_mock.engine.jobs import BadQuery, InvalidJobIds, cancel_targets
+from comfy_mock.engine.logs import Level, LogBook, start_up_lines
+from comfy_mock.engine.memory_files import MemoryFiles
+from comfy_mock.engine.models import ModelFolders
+from comfy_mock.engine.nodes import behaviour
+from comfy_mock.engine.nodes.api import Behaviour
+from comfy_mock.engine.object_info import ObjectInfo
+from comfy_mock.engine.options import CacheMode, Options
+from comfy_mock.engine.pictures import example_png
+from comfy_mock.engine.queue import PromptQueue
+from comfy_mock.engine.replacement import replace_nodes
+from comfy_mock.engine.submission import NumberCounter, submit
+from comfy_mock.engine.users import Users
+from comfy_mock.engine.validation import Verdict, validate
+from comfy_mock.engine.worker import run_prompt
+
+
+class Engine:
+    """A server. `now` is the time it starts at, in seconds since the epoch.
+
+    `files` is where it keeps its files, in memory by default; `catalogue` the node classes it knows, those of
+    `options.version` by default.
+    """
+
+    def __init__(
+        self,
+        options: Options | None = None,
+        *,
+        now: float,
+        files: Files | None = None,
+        catalogue: Catalogue | None = None,
+    ) -> None:
+        self.options = options or Options()
+        self.profile = Profile.of(self.options.version)
+        self.now = now
+        self.files: Files = files if files is not None else MemoryFiles()
+        self.folders = Folders()
+        self.random = random.Random(f"comfy-mock {self.options.seed}")
+        self.models = ModelFolders(self.options.models, self.files, self.folders)
+        self.object_info = ObjectInfo(
+            catalogue if catalogue is not None else Catalogue.packaged(),
+            self.models,
+            self.files,
+            self.folders,
+            self.options,
+        )
+        self.users = Users(self.files, self.folders, multi_user=self.options.multi_user)
+        self.logs = LogBook(now, utc_offset_s=self.options.utc_offset_s, start_up=start_up_lines(self.options))
+        self.clients = Clients(lambda: features(self.options))
+        self.queue = PromptQueue(self._send_status)
+        self.cache = ResultCache(self._cache_mode(), self.options.cache_size)
+        self.instances: dict[tuple[str, str], dict[str, Any]] = {}
+        self.interrupt_requested = False
+        self.client_id: Any = None
+        self.last_node_id: str | None = None
+        self.success = True
+        self.executions = 0
+        self._behaviours: dict[str, Behaviour] = {}
+        self._counter = NumberCounter()
+        self._outgoing: list[Outgoing] = []
+        self._run: Steps | None = None
+        self._due = now
+        self._free_requested = False
+        self._prepare_folders()
+
+    def _cache_mode(self) -> CacheMode:
+        if self.options.cache == "default" and not self.profile.has("ram_pressure_cache"):
+            return "classic"
+        return self.options.cache
+
+    def _prepare_folders(self) -> None:
+        for folder in (self.folders.input, self.folders.output, self.folders.temp, self.folders.user):
+            self.files.make_folder(folder, now=self.now)
+        for name in self.files.names(self.folders.temp):
+            stat = self.files.stat(f"{self.folders.temp}/{name}")
+            if stat is not None and not stat.is_folder:
+                self.files.remove(f"{self.folders.temp}/{name}")
+        example = f"{self.folders.input}/example.png"
+        if self.files.stat(example) is None:
+            self.files.write(example, example_png, now=self.now)
+
+    # -- time
+
+    def advance(self, now: float) -> None:
+        """Let everything happen that is due by `now`."""
+        while True:
+            if self._run is None and not self._begin():
+                break
+            if self._due > now:
+                break
+            self.now = max(self.now, self._due)
+            self._step()
+        self.now = max(self.now, now)
+
+    def next_wakeup(self) -> float | None:
+        """When `advance` is wanted next, None while nothing is going on."""
+        if self._run is not None:
+            return self._due
+        return self.now if self.queue.pending or self._free_requested else None
+
+    def take_outgoing(self) -> list[Outgoing]:
+        """The messages collected since the last call, in order."""
+        outgoing, self._outgoing = self._outgoing, []
+        return outgoing
+
+    def _begin(self) -> bool:
+        if self._free_requested:
+            self._free_requested = False
+            self.cache.clear()
+            self.instances.clear()
+        if not self.queue.pending:
+            return False
+        self._due = self.now
+        self._run = run_prompt(self, self.queue, self.log)
+        return True
+
+    def _step(self) -> None:
+        assert self._run is not None
+        try:
+            self._due += next(self._run)
+        except StopIteration:
+            self._run = None
+
+    # -- sending
+
+    def to_client(self, payload: Payload) -> None:
+        """Send to the current prompt's client; nobody gets it if the prompt has none (protocol 6.5)."""
+        if self.client_id is not None:
+            self._outgoing += self.clients.to_client(self.client_id, payload)
+
+    def to_client_or_all(self, payload: Payload) -> None:
+        """Send to the current prompt's client, to everybody if the prompt has none."""
+        if self.client_id is None:
+            self.to_all(payload)
+        else:
+            self.to_client(payload)
+
+    def to_all(self, payload: Payload) -> None:
+        """Send to every connected client."""
+        self._outgoing += self.clients.to_all(payload)
+
+    def has_listener(self) -> bool:
+        """Whether anybody would get what `to_client_or_all` sends."""
+        return self.clients.has_any() if self.client_id is None else self.clients.is_connected(self.client_id)
+
+    def wants_preview_metadata(self) -> bool:
+        """Whether the current prompt's client asked for previews with metadata."""
+        return self.client_id is not None and self.clients.wants_preview_metadata(self.client_id)
+
+    def _send_status(self) -> None:
+        self.to_all(messages.Status(queue_remaining=len(self.queue)))
+
+    def log(self, message: str, *, level: Level = "INFO") -> None:
+        """Write a line to the server's log and to those who subscribed to it."""
+        entry = self.logs.write(message, now=self.now, level=level)
+        subscribed = [client_id for client_id in self.logs.subscribers if self.clients.is_connected(client_id)]
+        if subscribed:
+            told = self.logs.message(entry)
+            for client_id in subscribed:
+                self._outgoing += self.clients.to_client(client_id, told)
+
+    # -- sockets
+
+    def connect(self, client_id: str | None) -> int:
+        """A socket was opened with this `clientId` (protocol 6.1). Returns the socket's number."""
+        sid = client_id or f"{self.random.getrandbits(128):032x}"
+        socket = self.clients.connect(sid)
+        self._outgoing.append(Outgoing((socket,), messages.Status(queue_remaining=len(self.queue), sid=sid)))
+        if self.client_id == sid and self.last_node_id is not None:
+            self._outgoing.append(Outgoing((socket,), messages.Executing(node=self.last_node_id)))
+        return socket
+
+    def disconnect(self, socket: int) -> None:
+        """A socket closed."""
+        self.clients.disconnect(socket)
+
+    def receive(self, socket: int, data: str | bytes) -> None:
+        """A client sent something over its socket."""
+        self._outgoing += self.clients.receive(socket, data)
+
+    # -- prompts
+
+    @property
+    def queue_remaining(self) -> int:
+        """Pending and running prompts."""
+        return len(self.queue)
+
+    def submit(self, body: Any, *, usage_source: str | None = None) -> Answer:
+        """`POST /prompt`. Raises `ServerTrouble`."""
+        submission = submit(
+            body,
+            counter=self._counter,
+            mint_id=self.mint_uuid,
+            validate=self._validate,
+            now_ms=int(self.now * 1000),
+            usage_source=usage_source,
+            profile=self.profile,
+        )
+        if submission.item is not None:
+            self.log("got prompt")
+            self.queue.put(submission.item)
+        return submission.answer
+
+    def _validate(self, prompt: Any, targets: Any) -> Verdict:
+        self.object_info.learn(prompt)
+        if self.profile.has("node_replacements"):
+            replace_nodes(prompt, self.definition)
+        return validate(
+            prompt,
+            targets,
+            definitions=self.definition,
+            files=self.files,
+            folders=self.folders,
+            hash_seed=self.options.hash_seed,
+            accepts_any=self.object_info.accepts_any,
+        )
+
+    def mint_uuid(self) -> str:
+        """A random UUID of version 4, from the engine's own seed."""
+        bits = self.random.getrandbits(128)
+        bits = bits & ~(0xF << 76) | 4 << 76
+        bits = bits & ~(0x3 << 62) | 2 << 62
+        digits = f"{bits:032x}"
+        return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+    def edit_queue(self, body: Any) -> Answer:
+        """`POST /queue` (protocol 4.2). Raises `ServerTrouble`."""
+        if _wants_clear(body):
+            self.queue.clear()
+        for prompt_id in _ids_to_delete(body):
+            self.queue.delete(prompt_id)
+        return empty()
+
+    def edit_history(self, body: Any) -> Answer:
+        """`POST /history` (protocol 4.3). Raises `ServerTrouble`."""
+        if _wants_clear(body):
+            self.queue.history.clear()
+        for prompt_id in _ids_to_delete(body):
+            # an empty dict does not look at the key it is asked for
+            if self.queue.history and isinstance(prompt_id, (list, dict)):
+                raise ServerTrouble(f"an id of the history cannot be {type(prompt_id).__name__}")
+            if isinstance(prompt_id, str):
+                self.queue.delete_history(prompt_id)
+        return empty()
+
+    def interrupt(self, prompt_id: Any = None) -> None:
+        """Ask the running prompt to stop; with an id only if that is the running one (protocol 4.4)."""
+        running = self.queue.running
+        if not self.profile.has("targeted_interrupt"):
+            prompt_id = None
+        if not prompt_id or (running is not None and running.prompt_id == prompt_id):
+            self.interrupt_requested = True
+
+    def cancel(self, job_id: str) -> bool:
+        """Interrupt a running or delete a pending prompt; whether it was either (protocol 4.6)."""
+        running = self.queue.running
+        if running is not None and running.prompt_id == job_id:
+            self.interrupt_requested = True
+            return True
+        return self.queue.delete(job_id)
+
+    def cancel_jobs(self, body: Any) -> Answer:
+        """`POST /api/jobs/cancel`."""
+        try:
+            ids = cancel_targets(body)
+        except InvalidJobIds as problem:
+            return json_answer({"error": str(problem), "invalid_ids": problem.ids}, 400)
+        except BadQuery as problem:
+            return json_answer({"error": str(problem)}, 400)
+        return json_answer({"cancelled": sum(self.cancel(job_id) for job_id in ids) > 0})
+
+    def free(self, body: Any) -> Answer:
+        """`POST /free` (protocol 4.5): only `free_memory` has an effect that can be seen."""
+        if not isinstance(body, dict):
+            raise ServerTrouble("the body is no object")
+        if body.get("free_memory"):
+            self._free_requested = True
+        return empty()
+
+    # -- nodes
+
+    def definition(self, class_type: str) -> NodeDefinition | None:
+        """A class as the server knows it now, with its current lists of files."""
+        return self.object_info.definition(class_type)
+
+    def behaviour(self, definition: NodeDefinition) -> Behaviour:
+        """What nodes of a class do."""
+        return self._behaviours.get(definition.class_type) or behaviour(definition)
+
+    def add_node(self, class_type: str, entry: Mapping[str, Any], node_behaviour: Behaviour | None = None) -> None:
+        """Add a class, or replace one: `entry` is its `/object_info`."""
+        self.object_info.add_node(class_type, entry)
+        if node_behaviour is not None:
+            self._behaviours[class_type] = node_behaviour
+
+
+def _wants_clear(body: Any) -> bool:
+    """A list or a string has no `clear`, or breaks the real server when it seems to have one."""
+    try:
+        return bool(body["clear"]) if "clear" in body else False
+    except TypeError as problem:
+        raise ServerTrouble(f"the body cannot be read: {problem}") from problem
+
+
+def _ids_to_delete(body: Any) -> list[Any]:
+    try:
+        return list(body["delete"]) if "delete" in body else []
+    except TypeError as problem:
+        raise ServerTrouble(f"the body cannot be read: {problem}") from problem

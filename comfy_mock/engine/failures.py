@@ -1,0 +1,89 @@
+"""What ends a run before its time, and how the real server words it (protocol 5.11, 5.12)."""
+
+from __future__ import annotations
+
+import builtins
+import traceback as tracebacks
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from comfy_mock.engine.nodes.api import NodeError
+
+_MEMORY_TIP = (
+    "This error means you ran out of memory on your GPU.\n\n"
+    "TIPS: If the workflow worked before you might have accidentally set the batch_size to a large number."
+)
+_SHAPES_TIP = (
+    '\n\nTIPS: If you have any "Load CLIP" or "*CLIP Loader" nodes in your workflow connected to this sampler node '
+    "make sure the correct file(s) and type is selected."
+)
+_OWN_CODE = str(Path(__file__).parent)
+
+
+class Interrupted(Exception):
+    """The interrupt flag was seen in a node."""
+
+    def __init__(self, node_id: str) -> None:
+        super().__init__(f"interrupted in node {node_id}")
+        self.node_id = node_id
+
+
+class NodeFailed(Exception):
+    """A node raised. `current_inputs` is what `execution_error` shows of its inputs."""
+
+    def __init__(self, node_id: str, error: Exception, class_type: str, current_inputs: dict[str, Any]) -> None:
+        super().__init__(f"node {node_id} failed: {error}")
+        self.node_id, self.error, self.class_type, self.current_inputs = node_id, error, class_type, current_inputs
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A failure in the words of `execution_error`."""
+
+    node_id: str
+    message: str
+    type_name: str
+    traceback: list[str]
+    current_inputs: dict[str, Any]
+
+
+def describe(error: Exception, node_id: str) -> Failure:
+    """Word an exception; `node_id` is the node whose turn it was, for one that says nothing of its own."""
+    class_type, current_inputs = "", {}
+    if isinstance(error, NodeFailed):
+        node_id, class_type, current_inputs, error = error.node_id, error.class_type, error.current_inputs, error.error
+    kind = _type_name(error)
+    message = f"{error}\n{_tip(kind, str(error), class_type)}"
+    return Failure(node_id, message, kind, _traceback(error), current_inputs)
+
+
+def _type_name(error: Exception) -> str:
+    if isinstance(error, NodeError):
+        return error.type_name
+    kind = type(error)
+    if getattr(builtins, kind.__name__, None) is kind:
+        return kind.__name__
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _tip(kind: str, text: str, class_type: str) -> str:
+    if kind == "torch.OutOfMemoryError":
+        return _MEMORY_TIP
+    if kind == "RuntimeError" and "mat1 and mat2 shapes" in text and "Sampler" in class_type:
+        return _SHAPES_TIP
+    return ""
+
+
+def _traceback(error: Exception) -> list[str]:
+    """One string per frame: the server's own, then those of code that is not the simulation (a user's custom node)."""
+    frames = [
+        '  File "/comfyui/execution.py", line 545, in execute\n',
+        '  File "/comfyui/execution.py", line 344, in get_output_data\n',
+        '  File "/comfyui/execution.py", line 318, in _async_map_node_over_list\n',
+        '  File "/comfyui/execution.py", line 306, in process_inputs\n',
+    ]
+    for frame in tracebacks.extract_tb(error.__traceback__):
+        if not frame.filename.startswith(_OWN_CODE):
+            frames.extend(tracebacks.format_list([frame]))
+    return frames

@@ -1,0 +1,31 @@
+"""What the server says it can do: `GET /features` and the `feature_flags` message (protocol 2.2, 6.3)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_mock.engine.options import Options
+
+_BOOLEAN_FLAGS = {"show_signin_button", "enable_telemetry"}
+
+
+def features(options: Options) -> dict[str, Any]:
+    """The feature flags of a server started with `options`, in the real server's order.
+
+    `max_upload_size` is in bytes, a fraction of one included. `options.feature_flags` come last: strings, but for the
+    two that are registered as booleans; those of the core cannot be overridden.
+    """
+    size = options.max_upload_size * 1048576
+    core: dict[str, Any] = {
+        "supports_preview_metadata": True,
+        "supports_model_type_tags": True,
+        "max_upload_size": int(size) if size == int(size) else size,
+        "extension": {"manager": {"supports_v4": True}},
+        "node_replacements": True,
+        "assets": False,
+    }
+    return core | {
+        name: value.lower() == "true" if name in _BOOLEAN_FLAGS else value
+        for name, value in options.feature_flags.items()
+        if name not in core
+    }

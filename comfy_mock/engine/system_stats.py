@@ -1,0 +1,54 @@
+"""The machine that the server runs on, as far as clients see it: `GET /system_stats` (protocol 2.2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_mock.engine.options import Options
+
+_RAM_TOTAL = 25_276_510_208
+_RAM_FREE = 14_583_529_472
+
+_PACKAGES = {
+    "comfyui-frontend-package": "1.49.6",
+    "comfyui-workflow-templates": "0.11.44",
+    "comfyui-embedded-docs": "0.5.10",
+    "comfy-kitchen": "0.2.31",
+    "comfy-aimdo": "0.4.13",
+}
+
+
+def system_stats(options: Options) -> dict[str, Any]:
+    """The facts of a machine without a graphics card, sizes in bytes, always the same.
+
+    `options.system` replaces some: its `devices` is the list of devices, every other key one of `system`.
+    """
+    device = {
+        "name": "cpu",
+        "type": "cpu",
+        "index": None,
+        "vram_total": _RAM_TOTAL,
+        "vram_free": _RAM_FREE,
+        "torch_vram_total": _RAM_TOTAL,
+        "torch_vram_free": _RAM_FREE,
+    }
+    templates = _PACKAGES["comfyui-workflow-templates"]
+    system = {
+        "os": "linux",
+        "ram_total": _RAM_TOTAL,
+        "ram_free": _RAM_FREE,
+        "comfyui_version": options.version,
+        "required_frontend_version": _PACKAGES["comfyui-frontend-package"],
+        "installed_templates_version": templates,
+        "required_templates_version": templates,
+        "comfy_package_versions": [
+            {"name": name, "installed": version, "required": version} for name, version in _PACKAGES.items()
+        ],
+        "python_version": "3.11.7 (main, May  9 2026, 07:35:25) [GCC 12.2.0]",
+        "pytorch_version": "2.15.0+cu132",
+        "embedded_python": False,
+        "deploy_environment": "local-git",
+        "argv": list(options.argv),
+    }
+    replaced = {name: value for name, value in options.system.items() if name != "devices"}
+    return {"system": system | replaced, "devices": list(options.system.get("devices", [device]))}

@@ -1,0 +1,184 @@
+"""Putting the fake on a real port: as a context manager beside your code, or in the foreground."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+
+from comfy_mock.server.instance import Instance
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+WEBSOCKET_BYTES_MAX = 4 * 1024 * 1024
+_START_S_MAX = 30.0
+
+
+class PortTaken(OSError):
+    """Another program listens where the fake was to listen."""
+
+
+class ComfyMock(Instance):
+    """A fake ComfyUI server on a real port.
+
+    As a context manager it serves from a background thread: it is ready when `with` is entered, and gone when it is
+    left. `async with` does the same without blocking the event loop. Port 0 takes a free one; `url` says which. All
+    other arguments are those of `Instance`.
+
+        with ComfyMock() as server:
+            httpx.get(f"{server.url}/queue")
+
+    Raises `PortTaken` when the port is taken.
+    """
+
+    def __init__(self, *, host: str = "127.0.0.1", port: int = 0, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.host, self._wanted_port = host, port
+        self._socket: socket.socket | None = None
+        self._server: _Server | None = None
+        self._thread: threading.Thread | None = None
+        self._failure: BaseException | None = None
+
+    @property
+    def port(self) -> int:
+        """The port it listens on. Raises `RuntimeError` before the start."""
+        if self._socket is None:
+            raise RuntimeError("this ComfyMock has not been started: use `with ComfyMock() as server:` or call start()")
+        return int(self._socket.getsockname()[1])
+
+    @property
+    def url(self) -> str:
+        """The base URL, without a slash at its end."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104 - only translated
+        return (
+            f"http://[{host}]:{self.port}" if ":" in host and not host.startswith("[") else f"http://{host}:{self.port}"
+        )
+
+    def start(self) -> Self:
+        """Serve from a background thread; returns when it is ready."""
+        if self._thread is not None:
+            raise RuntimeError("this ComfyMock is running already")
+        self._bind()
+        ready = threading.Event()
+        self._server = _Server(self, ready.set)
+        self._thread = threading.Thread(target=self._serve_in_thread, args=(ready,), name="comfy-mock", daemon=True)
+        self._thread.start()
+        if not ready.wait(_START_S_MAX):
+            raise TimeoutError(f"the fake did not start within {_START_S_MAX:.0f} s")
+        if self._failure is not None:
+            self._thread.join()
+            raise RuntimeError("the fake could not start") from self._failure
+        return self
+
+    def stop(self) -> None:
+        """Close all connections and end the thread. Stopping twice is fine."""
+        if self._server is not None and self._thread is not None:
+            self._server.ask_to_exit()
+            self._thread.join()
+        self._server = self._thread = None
+        self._unbind()
+
+    async def serve(self, on_ready: Callable[[], None] = lambda: None) -> None:
+        """Serve in this event loop until cancelled or, in the main thread, until SIGINT or SIGTERM."""
+        self._bind()
+        self._server = _Server(self, on_ready)
+        try:
+            await self._server.serve(sockets=[self._socket] if self._socket else None)
+        finally:
+            self._unbind()
+
+    def _bind(self) -> None:
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        else:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((self.host.strip("[]"), self._wanted_port))
+        except OSError as problem:
+            listener.close()
+            raise PortTaken(
+                problem.errno,
+                f"cannot listen on {self.host}:{self._wanted_port}: {problem.strerror or problem}. "
+                "Choose another port, or 0 for a free one",
+            ) from problem
+        self._socket = listener
+
+    def _unbind(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _serve_in_thread(self, ready: threading.Event) -> None:
+        assert self._server is not None
+        assert self._socket is not None
+        try:
+            asyncio.run(self._server.serve(sockets=[self._socket]))
+        except BaseException as failure:
+            self._failure = failure
+        finally:
+            ready.set()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    async def __aenter__(self) -> Self:
+        return await asyncio.to_thread(self.start)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self.stop)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, told to exit by an event rather than by looking ten times a second."""
+
+    def __init__(self, mock: ComfyMock, on_ready: Callable[[], None]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                mock.app,
+                lifespan="off",
+                ws="websockets-sansio",
+                ws_max_size=WEBSOCKET_BYTES_MAX,
+                ws_ping_interval=None,
+                log_config=None,
+                access_log=False,
+                date_header=False,
+                server_header=False,
+                timeout_graceful_shutdown=2,
+            )
+        )
+        self._mock, self._on_ready = mock, on_ready
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._exit = asyncio.Event()
+
+    def ask_to_exit(self) -> None:
+        """End, from any thread."""
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has closed already
+                self._loop.call_soon_threadsafe(self._exit.set)
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        super().handle_exit(sig, frame)
+        self.ask_to_exit()
+
+    async def main_loop(self) -> None:
+        self._loop, self._exit = asyncio.get_running_loop(), asyncio.Event()
+        self._on_ready()
+        await self._exit.wait()
+        self.should_exit = True
+        await self._mock.runner.stop()

@@ -1,0 +1,1 @@
+"""The HTTP routes of the real server (protocol 2.1): each module has a list `ENDPOINTS`."""

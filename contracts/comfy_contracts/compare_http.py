@@ -1,0 +1,333 @@
+"""HTTP exchanges made comparable, and compared (the rules stand in `equivalence`)."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import hashlib
+import itertools
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from comfy_contracts import jsontext
+from comfy_contracts.canonical import Canon, kind
+from comfy_contracts.catalogue import Catalogue
+from comfy_contracts.difference import NOTHING, Difference, differences
+from comfy_contracts.equivalence import FIELD_RULES, FILE_COUNTER, HEADER_RULES, STATUS_RULES, HeaderFree
+from comfy_contracts.har import Entry, Response
+from comfy_contracts.media_facts import media_facts
+
+_BY_DURATION = "GET /api/jobs?sort_by=execution_duration"
+_OMITTED = "<omitted>"
+_SHORTEST_UPLOAD = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """An HTTP exchange without what is free.
+
+    `request` is its method and URL, `started` its time in epoch seconds. `value` is the JSON of the answer as it was,
+    None where it is none; `dump` says that it was written as Python's default dump writes it (protocol 1.1). `prompt`
+    is the name of the prompt that the exchange queued, `number` its number, `several` that it has several outputs.
+    """
+
+    index: int
+    started: float
+    request: str
+    status: int | str
+    reason: str
+    headers: dict[str, str]
+    body: Any
+    value: Any = None
+    dump: bool = False
+    prompt: str | None = None
+    number: float | None = None
+    several: bool = False
+
+
+def read_exchanges(entries: Sequence[Entry], canon: Canon, *, equal_numbers: bool) -> list[Exchange]:
+    """The exchanges of a traffic, in their order. Ids new in the k-th are named `h<k>`.
+
+    `equal_numbers` says that prompts of the same number were posted.
+    """
+    uploads = [entry.request.body for entry in entries if entry.request.method in ("POST", "PUT")]
+    exchanges = []
+    for index, entry in enumerate(entries):
+        canon.at(f"h{index}")
+        exchanges.append(_read(index, entry, canon, uploads, equal_numbers))
+    return exchanges
+
+
+def queued_number(entry: Entry) -> float | None:
+    """The number under which this exchange queued a prompt; None where it queued none (protocol 4.1)."""
+    if entry.request.method != "POST" or not urlsplit(entry.request.url).path.endswith("/prompt"):
+        return None
+    value = _json_of(entry.response)
+    number = value.get("number") if isinstance(value, dict) and "prompt_id" in value else None
+    return number if isinstance(number, (int, float)) else None
+
+
+def _read(index: int, entry: Entry, canon: Canon, uploads: list[bytes], equal_numbers: bool) -> Exchange:
+    url = urlsplit(entry.request.url)
+    request = canon.text(f"{entry.request.method} {url.path}" + (f"?{url.query}" if url.query else ""))
+    # Ids that the client chose are named after the request, not after an answer that happens to show them.
+    canon.text(entry.request.body.decode("utf-8", "replace"))
+    number = queued_number(entry)
+    several = _has_several_outputs(entry) if url.path.endswith("/prompt") else False
+    conditions = {"equal numbers": equal_numbers, "several outputs": several}
+    places = frozenset(
+        place.text for place in _PLACES if place.covers(entry.request.method, url.path, url.query, conditions)
+    )
+    value = _json_of(entry.response)
+    prompt = canon.text(value["prompt_id"]) if number is not None else None
+    return Exchange(
+        index,
+        entry.started,
+        request,
+        _status(entry.response.status, places),
+        entry.response.status_text,
+        read_headers(entry.response, canon, uploaded=_is_uploaded(entry.response.body, uploads)),
+        _body(entry, canon, uploads, places),
+        value,
+        value is not None and _unpacked(entry.response) == jsontext.dumps(value).encode("ascii"),
+        prompt,
+        number,
+        several,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A place of a rule, taken apart: `METHOD /path/{any}?parameter=value, condition`."""
+
+    text: str
+    method: str
+    path: re.Pattern[str]
+    parameter: str
+    condition: str
+
+    @classmethod
+    def parse(cls, text: str) -> _Place:
+        route, _, condition = text.partition(", ")
+        method, _, url = route.partition(" ")
+        path, _, parameter = url.partition("?")
+        parts = re.split(r"({\w+})", path)
+        pattern = re.compile("".join("[^/]+" if part.startswith("{") else re.escape(part) for part in parts))
+        return cls(text, method, pattern, parameter, condition)
+
+    def covers(self, method: str, path: str, query: str, conditions: dict[str, bool]) -> bool:
+        paths = (path, path.removeprefix("/api"))
+        return (
+            method == self.method
+            and any(self.path.fullmatch(path) for path in paths)
+            and (not self.parameter or self.parameter in query.split("&"))
+            and (not self.condition or conditions[self.condition])
+        )
+
+
+_RULED_PLACES = dict.fromkeys([rule.place for rule in FIELD_RULES] + [rule.place for rule in STATUS_RULES])
+_PLACES = tuple(_Place.parse(place) for place in _RULED_PLACES if re.match(r"[A-Z]+ /", place))
+
+
+def _status(status: int, places: frozenset[str]) -> int | str:
+    for rule in STATUS_RULES:
+        if rule.place in places and status in rule.statuses:
+            return " or ".join(map(str, sorted(rule.statuses)))
+    return status
+
+
+@functools.cache
+def _output_classes() -> frozenset[str]:
+    return frozenset(name for name, definition in Catalogue.packaged().items() if definition.output_node)
+
+
+def _has_several_outputs(entry: Entry) -> bool:
+    try:
+        nodes = jsontext.loads(entry.request.body)["prompt"].values()
+        return sum(node["class_type"] in _output_classes() for node in nodes) > 1
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+# Headers
+
+
+def read_headers(response: Response, canon: Canon, *, uploaded: bool = False) -> dict[str, str]:
+    """The headers of an answer by lower-case name, without what is free. `uploaded`: the body is the client's file."""
+    found: dict[str, str] = {}
+    for header in response.headers:
+        name = header.name.lower()
+        found[name] = f"{found[name]}, {header.value}" if name in found else header.value
+    freed = {name: _header(name, canon.text(value), uploaded) for name, value in found.items()}
+    return {name: value for name, value in sorted(freed.items()) if value is not None}
+
+
+_HEADERS_FREE = {rule.name: rule.free for rule in HEADER_RULES}
+
+
+def _header(name: str, value: str, uploaded: bool) -> str | None:
+    free = _HEADERS_FREE.get(name)
+    if free is HeaderFree.IGNORED:
+        return None
+    if free is HeaderFree.PRESENT:
+        return "<present>"
+    if free is HeaderFree.CASE:
+        return value.lower()
+    if free is HeaderFree.NAME:
+        return value.partition(";")[0].strip()
+    if free is HeaderFree.DIGITS and not uploaded:
+        return re.sub(r"\d+", "N", value)
+    return value
+
+
+# Bodies
+
+
+def _is_uploaded(body: bytes | None, uploads: list[bytes]) -> bool:
+    return body is not None and len(body) >= _SHORTEST_UPLOAD and any(body in upload for upload in uploads)
+
+
+def _unpacked(response: Response) -> bytes | None:
+    """The body without its content encoding; None where it does not unpack, or was left out of the recording."""
+    encoding = response.header("content-encoding")
+    if response.body is None or encoding not in _WINDOW_BITS:
+        return response.body
+    try:
+        return zlib.decompress(response.body, _WINDOW_BITS[encoding])
+    except zlib.error:
+        return None
+
+
+_WINDOW_BITS = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
+
+
+def _json_of(response: Response) -> Any:
+    if "json" not in (response.header("content-type") or ""):
+        return None
+    try:
+        return jsontext.loads(_unpacked(response) or b"")
+    except (ValueError, RecursionError):
+        return None
+
+
+def _body(entry: Entry, canon: Canon, uploads: list[bytes], places: frozenset[str]) -> Any:
+    response = entry.response
+    if response.body is None:
+        return _OMITTED
+    raw = _unpacked(response)
+    if raw is None:
+        return "<does not unpack>"
+    value = _json_of(response)
+    if value is not None:
+        return _jobs(value, canon.json(value, places), entry) if _BY_DURATION in places else canon.json(value, places)
+    text = _text(raw)
+    if text is not None:
+        return canon.text(text)
+    if _is_uploaded(response.body, uploads):
+        return {"kind": "uploaded", "bytes": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
+    if response.status == 206:
+        return {"kind": "part", "bytes": len(raw)}
+    return canon.json(media_facts(raw), ["media"])
+
+
+def _text(raw: bytes) -> str | None:
+    """The body as text, where it is text."""
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    return None if "\0" in text else text
+
+
+def _jobs(value: Any, canonical: Any, entry: Entry) -> Any:
+    """Jobs sorted by duration: with `limit` chance says which are shown, but they must follow their own times."""
+    if not isinstance(value, dict) or not isinstance(value.get("jobs"), list):
+        return canonical
+    query = dict(parse_qsl(urlsplit(entry.request.url).query))
+    durations = [
+        job.get("execution_end_time", 0) - job.get("execution_start_time", 0) if "execution_end_time" in job else 0
+        for job in value["jobs"]
+    ]
+    in_order = durations == sorted(durations, reverse=query.get("sort_order", "desc").lower() == "desc")
+    jobs = len(value["jobs"]) if "limit" in query else canonical["jobs"]
+    return {**canonical, "jobs": jobs, "<follows its durations>": in_order}
+
+
+# Comparing
+
+
+def compare_exchanges(expected: list[Exchange], got: list[Exchange], *, key_order: bool) -> Iterator[Difference]:
+    """Every difference between two lists of exchanges. `key_order`: the order of keys counts."""
+    if [one.request for one in expected] != [one.request for one in got]:
+        expected, got = _views_sorted(expected), _views_sorted(got)
+    matcher = difflib.SequenceMatcher(
+        None, [one.request for one in expected], [one.request for one in got], autojunk=False
+    )
+    for tag, start, end, got_start, got_end in matcher.get_opcodes():
+        if tag == "equal" or end - start == got_end - got_start:
+            for left, right in zip(expected[start:end], got[got_start:got_end], strict=True):
+                yield from _compare(left, right, key_order)
+        else:
+            yield from (Difference(_where(one), one.request, NOTHING) for one in expected[start:end])
+            yield from (Difference(_where(one), NOTHING, one.request) for one in got[got_start:got_end])
+
+
+def _compare(expected: Exchange, got: Exchange, key_order: bool) -> Iterator[Difference]:
+    where = _where(expected)
+    yield from differences(expected.request, got.request, f"{where} request")
+    yield from differences(f"{expected.status} {expected.reason}", f"{got.status} {got.reason}", f"{where} status")
+    yield from differences(expected.headers, got.headers, f"{where} headers", key_order=False)
+    if expected.body != _OMITTED:
+        yield from differences(expected.dump, got.dump, f"{where} body is JSON in Python's default form")
+        yield from differences(expected.body, got.body, f"{where} body", key_order=key_order)
+
+
+def _where(exchange: Exchange) -> str:
+    request = exchange.request if len(exchange.request) <= 100 else f"{exchange.request[:100]}…"
+    return f"exchange {exchange.index} ({request})"
+
+
+def _views_sorted(exchanges: list[Exchange]) -> list[Exchange]:
+    """With every run of neighbouring GETs of /view in the order of their requests."""
+    ordered: list[Exchange] = []
+    for is_view, group in itertools.groupby(exchanges, key=lambda one: one.request.startswith("GET /view?")):
+        members = list(group)
+        ordered.extend(sorted(members, key=lambda one: one.request) if is_view else members)
+    return ordered
+
+
+def without_order_of_outputs(exchange: Exchange) -> Exchange:
+    """The exchange without what another order of outputs changes: file counters, letters, a job's preview."""
+    return replace(
+        exchange,
+        request=mask_files(exchange.request),
+        headers={name: mask_files(value) for name, value in exchange.headers.items()},
+        body=mask_files(exchange.body),
+    )
+
+
+_LETTERS = re.compile(r"<letters [^>]*>")
+
+
+def mask_files(value: Any) -> Any:
+    """A canonical value without file counters and random letters; of a `preview_output`, only its keys."""
+    if isinstance(value, str):
+        return _LETTERS.sub("<letters>", FILE_COUNTER.sub("_NNNNN", value))
+    if isinstance(value, dict):
+        return {
+            key: sorted(item) if key == "preview_output" and isinstance(item, dict) else mask_files(item)
+            for key, item in value.items()
+        }
+    if isinstance(value, list):
+        return [mask_files(item) for item in value]
+    return value
+
+
+def without_results(exchange: Exchange) -> Exchange:
+    """The exchange with the keys of its body alone: after a failure in another order the rest is another story."""
+    body = sorted(exchange.body) if isinstance(exchange.body, dict) else kind(exchange.body)
+    return replace(without_order_of_outputs(exchange), body=body)

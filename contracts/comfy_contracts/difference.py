@@ -1,0 +1,75 @@
+"""Where two JSON values differ, in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from comfy_contracts import jsontext
+
+_LONGEST_TEXT = 200
+
+
+class _Nothing:
+    def __repr__(self) -> str:
+        return "nothing"
+
+
+NOTHING = _Nothing()
+"""Stands in a `Difference` for a value that is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One difference between a recording and another traffic: where, what was expected, what came instead.
+
+    Values are without what is free; either may be `NOTHING`.
+    """
+
+    where: str
+    expected: Any
+    got: Any
+
+    def __str__(self) -> str:
+        return f"{self.where}: expected {_short(self.expected)}, got {_short(self.got)}"
+
+
+def differences(expected: Any, got: Any, where: str, *, key_order: bool = True) -> Iterator[Difference]:
+    """Every place at which two JSON values differ; `where` names the place of the values themselves.
+
+    Ints, floats and booleans are different things, NaN is equal to itself. `key_order` says that objects with the same
+    keys in another order differ.
+    """
+    if type(expected) is not type(got):
+        yield Difference(where, expected, got)
+    elif isinstance(expected, dict):
+        yield from _of_objects(expected, got, where, key_order)
+    elif isinstance(expected, list):
+        for index, (left, right) in enumerate(zip(expected, got, strict=False)):
+            yield from differences(left, right, f"{where}[{index}]", key_order=key_order)
+        if len(expected) != len(got):
+            yield Difference(f"{where} (length)", len(expected), len(got))
+    elif expected != got and not (isinstance(expected, float) and math.isnan(expected) and math.isnan(got)):
+        yield Difference(where, expected, got)
+
+
+def _of_objects(expected: dict[str, Any], got: dict[str, Any], where: str, key_order: bool) -> Iterator[Difference]:
+    for key, value in expected.items():
+        if key in got:
+            yield from differences(value, got[key], f"{where}.{key}", key_order=key_order)
+        else:
+            yield Difference(f"{where}.{key}", value, NOTHING)
+    for key, value in got.items():
+        if key not in expected:
+            yield Difference(f"{where}.{key}", NOTHING, value)
+    if key_order and expected.keys() == got.keys() and list(expected) != list(got):
+        yield Difference(f"{where} (order of keys)", list(expected), list(got))
+
+
+def _short(value: Any) -> str:
+    if value is NOTHING:
+        return "nothing"
+    text = jsontext.dumps(value)
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}… ({len(text)} characters)"

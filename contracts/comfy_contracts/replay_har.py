@@ -1,0 +1,164 @@
+"""Entries of a HAR made of live traffic."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+from datetime import datetime, timezone
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import httpx
+import websockets.http11
+from msgspec import UNSET
+
+from comfy_contracts.har import (
+    BINARY_OPCODE,
+    TEXT_OPCODE,
+    Content,
+    Entry,
+    NameValue,
+    PostData,
+    Request,
+    Response,
+    WebSocketClose,
+    WebSocketMessage,
+)
+
+_HTTP_1_1 = "HTTP/1.1"
+Headers = list[NameValue]
+
+
+def headers_of(pairs: Iterable[tuple[str, str]]) -> Headers:
+    """Headers as HAR has them."""
+    return [NameValue(name, value) for name, value in pairs]
+
+
+def request_of(method: str, url: str, headers: Headers, body: bytes = b"") -> Request:
+    """A request that was sent."""
+    content_type = next((header.value for header in headers if header.name.lower() == "content-type"), "")
+    text = _text(body)
+    return Request(
+        method=method,
+        url=url,
+        http_version=_HTTP_1_1,
+        cookies=[],
+        headers=headers,
+        query_string=headers_of(parse_qsl(urlsplit(url).query, keep_blank_values=True)),
+        headers_size=-1,
+        body_size=len(body),
+        post_data=UNSET
+        if not body
+        else PostData(
+            mime_type=content_type,
+            text=_base64(body) if text is None else text,
+            encoding="base64" if text is None else UNSET,
+        ),
+    )
+
+
+def response_of(response: httpx.Response, body: bytes) -> Response:
+    """An answer; `body` is as it was on the wire, before any content encoding is undone."""
+    text = _text(body)
+    return Response(
+        status=response.status_code,
+        status_text=response.reason_phrase,
+        http_version=response.http_version,
+        cookies=[],
+        headers=headers_of((name.decode("latin-1"), value.decode("latin-1")) for name, value in response.headers.raw),
+        content=Content(
+            size=len(body),
+            mime_type=response.headers.get("content-type", ""),
+            text=UNSET if not body else _base64(body) if text is None else text,
+            encoding="base64" if text is None else UNSET,
+        ),
+        redirect_url=response.headers.get("location", ""),
+        headers_size=-1,
+        body_size=len(body),
+    )
+
+
+def no_response(problem: str) -> Response:
+    """What stands for an answer where none came, as browsers write it: status 0."""
+    return Response(
+        status=0,
+        status_text=problem,
+        cookies=[],
+        redirect_url="",
+        headers_size=-1,
+        body_size=-1,
+        extra={"_error": problem},
+    )
+
+
+def handshake_of(response: websockets.http11.Response) -> Response:
+    """The answer to a handshake."""
+    return Response(
+        status=response.status_code,
+        status_text=response.reason_phrase,
+        http_version=_HTTP_1_1,
+        cookies=[],
+        headers=headers_of(response.headers.raw_items()),
+        redirect_url="",
+        headers_size=-1,
+        body_size=-1,
+    )
+
+
+def exchange_entry(request: Request, response: Response, started: float, ended: float) -> Entry:
+    """An HTTP exchange; times in epoch seconds."""
+    return Entry(
+        started_date_time=_iso(started), time=_milliseconds(started, ended), request=request, response=response, **_REST
+    )
+
+
+def socket_entry(
+    request: Request,
+    response: Response,
+    messages: list[WebSocketMessage],
+    close: WebSocketClose,
+    started: float,
+    ended: float,
+) -> Entry:
+    """A WebSocket connection; times in epoch seconds."""
+    return Entry(
+        started_date_time=_iso(started),
+        time=_milliseconds(started, ended),
+        resource_type="websocket",
+        web_socket_messages=messages,
+        web_socket_close=close,
+        request=request,
+        response=response,
+        **_REST,
+    )
+
+
+def socket_message(type: str, payload: str | bytes, time: float) -> WebSocketMessage:  # noqa: A002 - HAR's own word
+    """A message on a socket; `type` is `send` or `receive`, `time` in epoch seconds."""
+    if isinstance(payload, str):
+        return WebSocketMessage(type, time, TEXT_OPCODE, payload)
+    return WebSocketMessage(type, time, BINARY_OPCODE, _base64(payload))
+
+
+_REST: dict[str, Any] = {"cache": {}, "timings": {"send": 0, "wait": 0, "receive": 0}}
+
+
+def _iso(moment: float) -> str:
+    return datetime.fromtimestamp(moment, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _milliseconds(started: float, ended: float) -> float:
+    return round((ended - started) * 1000, 3)
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode("ascii")
+
+
+def _text(body: bytes) -> str | None:
+    """The body as text, None where it must be kept in base64."""
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    return None if "\0" in text else text

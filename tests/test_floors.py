@@ -1,0 +1,101 @@
+"""The rules of architecture.md that can be checked by reading the imports."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from importlinter.cli import lint_imports
+
+ROOT = Path(__file__).resolve().parent.parent
+
+IO_MODULES = {
+    "asyncio", "concurrent.futures", "http.client", "http.server", "multiprocessing", "secrets", "select", "selectors",
+    "signal", "socket", "socketserver", "ssl", "subprocess", "tempfile", "threading", "time", "urllib.request",
+    "anyio", "httpx", "httpcore", "h11", "starlette", "uvicorn", "websockets",
+}  # fmt: skip
+UNSEEDED = {
+    "datetime.datetime.now", "datetime.datetime.today", "datetime.datetime.utcnow", "datetime.date.today",
+    "os.urandom", "uuid.uuid1", "uuid.uuid4",
+}  # fmt: skip
+
+SHELLS_OF_CONTRACTS = {"replay"}
+"""The modules of comfy_contracts that do talk to a server."""
+
+
+def pure_files() -> list[Path]:
+    """The files that must do no I/O and know no clock: the engine, and the wire half of the contracts."""
+    contracts = (ROOT / "contracts" / "comfy_contracts").rglob("*.py")
+    engine = (ROOT / "comfy_mock" / "engine").rglob("*.py")
+    return sorted([*engine, *(path for path in contracts if path.stem not in SHELLS_OF_CONTRACTS)])
+
+
+def imported(tree: ast.AST) -> Iterator[tuple[str, str, int]]:
+    """(name in the file, what it stands for, line) of every import, also those inside functions."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                top = alias.name.split(".", 1)[0]
+                yield alias.asname or alias.name, alias.name if alias.asname else top, node.lineno
+                yield alias.asname or alias.name, alias.name, node.lineno
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            for alias in node.names:
+                yield alias.asname or alias.name, f"{node.module}.{alias.name}", node.lineno
+
+
+def impurities(source: str) -> list[str]:
+    """What in a file's text does I/O, reads a clock, or draws random numbers without a seed."""
+    tree = ast.parse(source)
+    names = {}
+    found = []
+    for name, target, line in imported(tree):
+        names[name] = target
+        if any(target == module or target.startswith(f"{module}.") for module in IO_MODULES):
+            found.append(f"line {line}: imports {target}")
+        if target in UNSEEDED or (target.startswith("random.") and target != "random.Random"):
+            found.append(f"line {line}: imports {target}")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            written = ast.unparse(node)
+            head, _, rest = written.partition(".")
+            target = f"{names.get(head, head)}.{rest}"
+            if target in UNSEEDED or (names.get(head) == "random" and rest.partition(".")[0] != "Random"):
+                found.append(f"line {node.lineno}: uses {target}")
+    return sorted(set(found))
+
+
+def test_the_import_contracts_of_pyproject_hold(capsys: pytest.CaptureFixture[str]) -> None:
+    broken = lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True)
+    assert broken == 0, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", pure_files(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_pure_file_does_no_io(path: Path) -> None:
+    assert impurities(path.read_text(encoding="utf-8")) == []
+
+
+def test_the_shells_of_contracts_are_there() -> None:
+    stems = {path.stem for path in (ROOT / "contracts" / "comfy_contracts").rglob("*.py")}
+    assert stems >= SHELLS_OF_CONTRACTS
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("import time", ["line 1: imports time"]),
+        ("def f():\n    import asyncio.queues", ["line 2: imports asyncio", "line 2: imports asyncio.queues"]),
+        ("from socket import create_connection", ["line 1: imports socket.create_connection"]),
+        ("import urllib.request", ["line 1: imports urllib.request"]),
+        ("import urllib.parse", []),
+        ("import random\nrandom.Random(1).random()", []),
+        ("import random\nrandom.random()", ["line 2: uses random.random"]),
+        ("from random import choice", ["line 1: imports random.choice"]),
+        ("import uuid\nuuid.UUID(int=1)\nuuid.uuid4()", ["line 3: uses uuid.uuid4"]),
+        ("from datetime import datetime as d\nd.now()", ["line 2: uses datetime.datetime.now"]),
+        ("import datetime\ndatetime.datetime.fromtimestamp(0)", []),
+    ],
+)
+def test_impurities_are_found(source: str, expected: list[str]) -> None:
+    assert impurities(source) == expected
