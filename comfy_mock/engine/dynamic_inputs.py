@@ -18,7 +18,7 @@ DYNAMIC_SLOT = "COMFY_DYNAMICSLOT_V3"
 class DeclaredInputs:
     """The inputs of one node by full name (`format.codec`), each `[type]` or `[type, options]`, in declared order.
 
-    `live` is whether any of them came out of a dynamic input.
+    `live` is whether any of them was brought by a dynamic input.
     """
 
     required: dict[str, Any] = field(default_factory=dict)
@@ -101,7 +101,6 @@ def _declare_combo(declared: DeclaredInputs, group: str, name: str, spec: Any, i
     for option in input_options(spec).get("options", []):
         if option["key"] == inputs[name]:
             _add(declared, group, name, spec)
-            declared.live = True
             _declare(declared, option["inputs"], inputs, f"{name}.")
             return
 
@@ -122,5 +121,4 @@ def _declare_slot(declared: DeclaredInputs, group: str, name: str, spec: Any, in
     if name in inputs:
         options = input_options(spec)
         _add(declared, group, name, [options.get("slotType", "*"), options])
-        declared.live = True
         _declare(declared, options.get("inputs", {}), inputs, f"{name}.")

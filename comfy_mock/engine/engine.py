@@ -36,6 +36,10 @@ from comfy_mock.engine.validation import Verdict, validate
 from comfy_mock.engine.worker import run_prompt
 
 
+TAKE_S = 0.004
+"""How long the worker needs to notice a prompt: clients have read the answer to `POST /prompt` by then."""
+
+
 class Engine:
     """A server. `now` is the time it starts at, in seconds since the epoch.
 
@@ -81,6 +85,7 @@ class Engine:
         self._outgoing: list[Outgoing] = []
         self._run: Steps | None = None
         self._due = now
+        self._take_at: float | None = None
         self._free_requested = False
         self._prepare_folders()
 
@@ -104,9 +109,7 @@ class Engine:
 
     def advance(self, now: float) -> None:
         """Let everything happen that is due by `now`."""
-        while True:
-            if self._run is None and not self._begin():
-                break
+        while self._run is not None or self._take(now):
             if self._due > now:
                 break
             self.now = max(self.now, self._due)
@@ -117,21 +120,32 @@ class Engine:
         """When `advance` is wanted next, None while nothing is going on."""
         if self._run is not None:
             return self._due
-        return self.now if self.queue.pending or self._free_requested else None
+        if self._free_requested:
+            return self.now
+        if not self.queue.pending:
+            return None
+        return self.now if self._take_at is None else self._take_at
 
     def take_outgoing(self) -> list[Outgoing]:
         """The messages collected since the last call, in order."""
         outgoing, self._outgoing = self._outgoing, []
         return outgoing
 
-    def _begin(self) -> bool:
+    def _take(self, now: float) -> bool:
+        """Begin the next prompt if there is one and the worker has noticed by `now`."""
         if self._free_requested:
             self._free_requested = False
             self.cache.clear()
             self.instances.clear()
         if not self.queue.pending:
+            self._take_at = None
             return False
-        self._due = self.now
+        if self._take_at is None:
+            self._take_at = self.now + TAKE_S
+        if self._take_at > now:
+            return False
+        self.now = self._due = max(self.now, self._take_at)
+        self._take_at = None
         self._run = run_prompt(self, self.queue, self.log)
         return True
 

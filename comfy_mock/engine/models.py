@@ -102,8 +102,7 @@ class ModelFolders:
                 raise ValueError(f"there is no folder of models {name!r}; the folders are {', '.join(FOLDERS)}")
             if isinstance(names, str):
                 raise TypeError(f"the models of {name!r} must be a list of file names, not the text {names!r}")
-            known = self._named.setdefault(folder, [])
-            known += [file for file in names if file not in known]
+            self._named[folder] = list(dict.fromkeys([*self._named.get(folder, ()), *names]))
 
     def paths(self, folder: str) -> list[str]:
         """The virtual paths of a folder, in the order in which they are searched. Raises `KeyError`."""

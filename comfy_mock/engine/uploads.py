@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import PIL.Image
-from comfy_contracts import jsontext
 from PIL.PngImagePlugin import PngInfo
 
+from comfy_contracts import jsontext
 from comfy_mock.engine.answers import Answer, ServerTrouble, empty, json_answer
 from comfy_mock.engine.files import Files, Folders
 from comfy_mock.engine.paths import annotated, file_stat, inside

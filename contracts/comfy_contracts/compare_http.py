@@ -30,16 +30,16 @@ _SHORTEST_UPLOAD = 4
 class Exchange:
     """An HTTP exchange without what is free.
 
-    `request` is its method and URL, `started` its time in epoch seconds. `value` is the JSON of the answer as it was,
-    None where it is none; `dump` says that it was written as Python's default dump writes it (protocol 1.1). `prompt`
-    is the name of the prompt that the exchange queued, `number` its number, `several` that it has several outputs.
+    `request` is its method and URL, `started` its time in epoch seconds, `status` the code and reason. `value` is the
+    JSON of the answer as it was, None where it is none; `dump` says that it was written as Python's default dump writes
+    it (protocol 1.1). `prompt` is the name of the prompt that the exchange queued, `number` its number, `several` that
+    it has several outputs.
     """
 
     index: int
     started: float
     request: str
-    status: int | str
-    reason: str
+    status: str
     headers: dict[str, str]
     body: Any
     value: Any = None
@@ -73,7 +73,7 @@ def queued_number(entry: Entry) -> float | None:
 
 def _read(index: int, entry: Entry, canon: Canon, uploads: list[bytes], equal_numbers: bool) -> Exchange:
     url = urlsplit(entry.request.url)
-    request = canon.text(f"{entry.request.method} {url.path}" + (f"?{url.query}" if url.query else ""))
+    request = canon.text(f"{entry.request.method} {url.path or '/'}" + (f"?{url.query}" if url.query else ""))
     # Ids that the client chose are named after the request, not after an answer that happens to show them.
     canon.text(entry.request.body.decode("utf-8", "replace"))
     number = queued_number(entry)
@@ -88,8 +88,7 @@ def _read(index: int, entry: Entry, canon: Canon, uploads: list[bytes], equal_nu
         index,
         entry.started,
         request,
-        _status(entry.response.status, places),
-        entry.response.status_text,
+        _status(entry.response, places),
         read_headers(entry.response, canon, uploaded=_is_uploaded(entry.response.body, uploads)),
         _body(entry, canon, uploads, places),
         value,
@@ -133,11 +132,11 @@ _RULED_PLACES = dict.fromkeys([rule.place for rule in FIELD_RULES] + [rule.place
 _PLACES = tuple(_Place.parse(place) for place in _RULED_PLACES if re.match(r"[A-Z]+ /", place))
 
 
-def _status(status: int, places: frozenset[str]) -> int | str:
+def _status(response: Response, places: frozenset[str]) -> str:
     for rule in STATUS_RULES:
-        if rule.place in places and status in rule.statuses:
+        if rule.place in places and response.status in rule.statuses:
             return " or ".join(map(str, sorted(rule.statuses)))
-    return status
+    return f"{response.status} {response.status_text}"
 
 
 @functools.cache
@@ -279,7 +278,7 @@ def compare_exchanges(expected: list[Exchange], got: list[Exchange], *, key_orde
 def _compare(expected: Exchange, got: Exchange, key_order: bool) -> Iterator[Difference]:
     where = _where(expected)
     yield from differences(expected.request, got.request, f"{where} request")
-    yield from differences(f"{expected.status} {expected.reason}", f"{got.status} {got.reason}", f"{where} status")
+    yield from differences(expected.status, got.status, f"{where} status")
     yield from differences(expected.headers, got.headers, f"{where} headers", key_order=False)
     if expected.body != _OMITTED:
         yield from differences(expected.dump, got.dump, f"{where} body is JSON in Python's default form")

@@ -136,7 +136,12 @@ TEXT_RULES: tuple[TextRule, ...] = (
         "a folder of the machine, in the message about a prefix that leaves the output folder (protocol 7.1)",
         instead="PATH",
     ),
-    TextRule("tensor", r"\Atensor\([\s\S]*", "the numbers in a tensor are its pixels", instead="tensor(…)"),
+    TextRule(
+        "tensor",
+        r"tensor\([^()]*(?:\([^()]*\)[^()]*)*\)",
+        "the numbers in a tensor are its pixels",
+        instead="tensor(…)",
+    ),
 )
 
 FILE_COUNTER = re.compile(r"_\d{5}(?=[_.])")

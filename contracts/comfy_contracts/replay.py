@@ -4,9 +4,10 @@
     live = asyncio.run(replay(recorded, "http://127.0.0.1:8188"))
     differences = compare(recorded, live)
 
-HTTP requests are sent one after another, sockets opened, used and closed, in the recorded order. Nothing is timed: before
-each step the replay waits until every open socket has received what it had received in the recording (`replay_plan`).
-Words that the live server made (ids, file names, entity tags) take the place of the recorded ones (`replay_names`).
+HTTP requests are sent one after another, sockets opened, used and closed, in the recorded order. Nothing is timed:
+before each step the replay waits until every open socket has received what it had received in the recording
+(`replay_plan`). Words that the live server made (ids, file names, entity tags) take the place of the recorded ones
+(`replay_names`).
 """
 
 from __future__ import annotations
@@ -154,22 +155,22 @@ class _Replay:
 
     async def _send(self, request: httpx.Request) -> Response:
         """The answer; status 0 where the server broke the connection instead of answering."""
-        chunks: list[bytes] = []
         try:
             response = await self._http.send(request, stream=True, follow_redirects=False)
         except httpx.TimeoutException:
             raise
         except httpx.TransportError as error:
             return no_response(str(error) or type(error).__name__)
+        body = bytearray()
         try:
             async for chunk in response.aiter_raw():
-                chunks.append(chunk)
+                body += chunk
         except httpx.RemoteProtocolError:
             # A body that breaks off: what came is what the server said.
-            return response_of(response, b"".join(chunks))
+            return response_of(response, bytes(body))
         finally:
             await response.aclose()
-        return response_of(response, b"".join(chunks))
+        return response_of(response, bytes(body))
 
     async def _close(self, step: Step) -> None:
         recorded = self._recorded.entries[step.entry].web_socket_close

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ from comfy_mock.engine.values import Audio, Frame, Image, Video
 if TYPE_CHECKING:
     import av
     from av.container import OutputContainer
+    from av.video.codeccontext import VideoCodecContext
+    from av.video.stream import VideoStream
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,25 +126,32 @@ def read(data: bytes) -> Video:
 
     try:
         with av.open(io.BytesIO(data)) as container:
-            if not container.streams.video:
+            stream = next((stream for stream in container.streams.video if _size_of(stream) is not None), None)
+            size = None if stream is None else _size_of(stream)
+            if stream is None or size is None:
                 raise sound.NotMediaError("No video stream found in the file.")
-            stream = container.streams.video[0]
-            width, height = stream.codec_context.width, stream.codec_context.height
             rate = float(stream.average_rate or stream.guessed_rate or 1)
             has_sound = bool(container.streams.audio)
             count = sum(1 for packet in container.demux(stream) if packet.size)
     except av.error.FFmpegError as error:
         raise sound.NotMediaError(str(error)) from error
-    film = _Film(data)
-    frames = tuple(Frame(width, height, 3, film.picture(number)) for number in range(count))
+    film = _Film(data, size)
+    frames = tuple(Frame(*size, 3, film.picture(number)) for number in range(count))
     return Video(Image(frames), rate, sound.read(data) if has_sound else None, data)
+
+
+def _size_of(stream: VideoStream) -> tuple[int, int] | None:
+    """The size of a stream's pictures; None for those that cannot be decoded."""
+    # The stubs do not know that streams without a decoder, such as SVG's, have no context.
+    context: VideoCodecContext | None = stream.codec_context
+    return (context.width, context.height) if context is not None and context.width and context.height else None
 
 
 class _Film:
     """Decodes a film once, when its first picture is wanted."""
 
-    def __init__(self, data: bytes) -> None:
-        self._data = data
+    def __init__(self, data: bytes, size: tuple[int, int]) -> None:
+        self._data, self._size = data, size
         self._pictures: list[PIL.Image.Image] | None = None
 
     def picture(self, number: int) -> Callable[[], PIL.Image.Image]:
@@ -151,8 +161,11 @@ class _Film:
         import av
 
         if self._pictures is None:
-            with av.open(io.BytesIO(self._data)) as container:
-                self._pictures = [frame.to_image() for frame in container.decode(video=0)]
+            self._pictures = []
+            with suppress(av.error.FFmpegError), av.open(io.BytesIO(self._data)) as container:
+                self._pictures.extend(frame.to_image() for frame in container.decode(video=0))
+            # A broken film shows what can be decoded, or nothing.
+            self._pictures = self._pictures or [PIL.Image.new("RGB", self._size)]
         return self._pictures
 
 

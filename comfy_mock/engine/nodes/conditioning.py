@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from comfy_mock.engine.nodes.api import Call, Output, node
 from comfy_mock.engine.nodes.arguments import argument
-from comfy_mock.engine.nodes.generated import conditioning_texts
+from comfy_mock.engine.nodes.generated import conditioning_texts, prompts_of
 from comfy_mock.engine.values import Opaque
 
 ENCODE_SECONDS = 0.05
@@ -44,13 +44,8 @@ def clip_text_encode(call: Call) -> Output:
     seconds=ENCODE_SECONDS,
 )
 def clip_text_encode_many(call: Call) -> Output:
-    """The prompts for several encoders, equal ones once; choices are no prompts."""
-    texts = [
-        value
-        for name, value in call.inputs.items()
-        if isinstance(value, str) and value and call.definition.required.get(name, [None])[0] == "STRING"
-    ]
-    return Output((conditioning(*dict.fromkeys(texts)),))
+    """The prompts for several encoders, equal ones once."""
+    return Output((conditioning(*dict.fromkeys(prompts_of(call))),))
 
 
 @node("ConditioningCombine", "ConditioningConcat", "ConditioningAverage")

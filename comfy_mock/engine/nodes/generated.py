@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
+from comfy_mock.engine.dynamic_inputs import declared_inputs
 from comfy_mock.engine.nodes.api import Call
 from comfy_mock.engine.values import Frame, Image, Opaque, Subject
 
@@ -12,18 +12,25 @@ _SEEDS = ("seed", "noise_seed")
 
 
 def subject_of(call: Call) -> Subject:
-    """What a call generates: the seed among its inputs, else one drawn for this call, and the texts of its inputs."""
-    seeds = (value for name in _SEEDS for value in _flat(call.inputs.get(name)))
-    seed = next((value for value in seeds if isinstance(value, int)), None)
-    return Subject(call.random.randrange(1 << 32) if seed is None else seed, texts_of(call.inputs))
+    """What a call generates: the seed among its inputs, else one drawn for this call, and its prompts."""
+    given = [call.inputs.get(name) for name in _SEEDS]
+    seed = next((value for value in map(_first, given) if isinstance(value, int)), None)
+    return Subject(call.random.randrange(1 << 32) if seed is None else seed, prompts_of(call))
 
 
-def texts_of(inputs: Mapping[str, Any]) -> tuple[str, ...]:
-    """The prompts among some inputs: the texts of conditionings and guiders, else plain strings. Negative ones are left
-    out."""
-    values = [value for name, given in inputs.items() if "negative" not in name for value in _flat(given)]
-    prompts = [line for value in values for line in conditioning_texts(value)]
-    return tuple(prompts) or tuple(value for value in values if isinstance(value, str) and value)
+def prompts_of(call: Call) -> tuple[str, ...]:
+    """The prompts among the inputs of a call: the texts of conditionings and guiders, else those typed into text
+    fields. Negative ones are left out, and so are choices, which are no prompts."""
+    inputs = {name: _first(value) for name, value in call.inputs.items() if "negative" not in name}
+    texts = [text for value in inputs.values() for text in conditioning_texts(value)]
+    if texts:
+        return tuple(texts)
+    declared = declared_inputs(call.definition, inputs)
+    return tuple(
+        value
+        for name, value in inputs.items()
+        if isinstance(value, str) and value and name in declared and declared.spec(name)[0] == "STRING"
+    )
 
 
 def conditioning_texts(value: Any) -> tuple[str, ...]:
@@ -47,5 +54,5 @@ def subject_image(subject: Subject, width: int, height: int, batch: int) -> Imag
     return Image(tuple(subject_frame(subject, width, height, index) for index in range(batch)))
 
 
-def _flat(value: Any) -> Iterable[Any]:
-    return value if isinstance(value, list) else (value,)
+def _first(value: Any) -> Any:
+    return value[0] if isinstance(value, list) and value else value

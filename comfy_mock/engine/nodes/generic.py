@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from comfy_contracts.catalogue import NodeDefinition
+from comfy_mock.engine.dynamic_inputs import declared_inputs
 from comfy_mock.engine.nodes.api import Behaviour, Call, Output
 from comfy_mock.engine.nodes.frames import uniform
-from comfy_mock.engine.nodes.generated import subject_image, subject_of, texts_of
+from comfy_mock.engine.nodes.generated import prompts_of, subject_image, subject_of
 from comfy_mock.engine.values import Audio, Image, Latent, Mask, Opaque, Video
 
 API_NODE_SECONDS = 1.0
@@ -44,6 +45,7 @@ _PLAIN: dict[str, Any] = {
     "DICT": {},
     "BOUNDING_BOX": {"x": 0, "y": 0, "width": _SIDE, "height": _SIDE},
 }
+_ANY = ("*", "COMFY_MATCHTYPE_V3")
 _GENERATED = ("IMAGE", "VIDEO", "AUDIO")
 
 
@@ -84,7 +86,13 @@ def _value(call: Call, slot: int, declared: Any, rank: int) -> Any:
 def _passed(call: Call, slot: int, declared: str, rank: int) -> Any:
     """The input that becomes this output, None if there is none. On classes that take whole lists, its first value,
     or all of them where the output is a list too."""
-    found = {name: values for name, values in _values_by_input(call).items() if _fits(declared, name, values, call)}
+    given = _values_by_input(call)
+    known = declared_inputs(call.definition, {name: values[0] for name, values in given.items()})
+    found = {
+        name: values
+        for name, values in given.items()
+        if name in known and _fits(declared, str(known.spec(name)[0]), values)
+    }
     if not found:
         return None
     wanted = _output_name(call.definition, slot)
@@ -98,20 +106,13 @@ def _values_by_input(call: Call) -> dict[str, list[Any]]:
     return {name: value if whole else [value] for name, value in call.inputs.items() if not whole or value}
 
 
-def _fits(declared: str, name: str, values: list[Any], call: Call) -> bool:
+def _fits(wanted: str, declared: str, values: list[Any]) -> bool:
     if any(value is None for value in values):
         return False
-    if declared in ("*", "COMFY_MATCHTYPE_V3"):
-        return name not in call.definition.hidden
-    if declared not in _declared_type(call.definition, name).split(","):
-        return False
-    kind = _KINDS.get(declared)
-    return kind is None or all(isinstance(value, kind) for value in values)
-
-
-def _declared_type(definition: NodeDefinition, name: str) -> str:
-    spec = definition.required.get(name) or definition.optional.get(name)
-    return str(spec[0]) if spec else ""
+    if wanted in _ANY:
+        return True
+    kind = _KINDS.get(wanted)
+    return wanted in declared.split(",") and (kind is None or all(isinstance(value, kind) for value in values))
 
 
 def _output_name(definition: NodeDefinition, slot: int) -> str:
@@ -126,7 +127,7 @@ def _default(call: Call, declared: str, example: Any) -> Any:
     if declared in _PLAIN:
         return copy.deepcopy(_PLAIN[declared])
     if declared == "CONDITIONING":
-        return Opaque(declared, {"texts": texts_of(call.inputs)})
+        return Opaque(declared, {"texts": prompts_of(call)})
     return Opaque(
         declared, {name: value for name, value in call.inputs.items() if isinstance(value, (str, int, float))}
     )

@@ -18,6 +18,19 @@ _UPSCALE_TILE_SECONDS = 0.1
 
 Size = tuple[int, int]
 
+_UPRIGHT: tuple[Size, ...] = (
+    (672, 1568),
+    (688, 1504),
+    (720, 1456),
+    (752, 1392),
+    (800, 1328),
+    (832, 1248),
+    (880, 1184),
+    (944, 1104),
+    (1024, 1024),
+)
+_KONTEXT_SIZES = (*_UPRIGHT, *((height, width) for width, height in _UPRIGHT[:-1]))
+
 
 def wanted_size(given: Size, width: int, height: int) -> Size:
     """The size that is asked for, where 0 means "in proportion", and twice 0 "as it is"."""
@@ -98,6 +111,15 @@ def resize_images_by_shorter_edge(call: Call) -> Output:
     return Output(
         (scaled(given, size_of_side((given.width, given.height), call.inputs["shorter_edge"], min), "lanczos"),)
     )
+
+
+@node("FluxKontextImageScale")
+def flux_kontext_image_scale(call: Call) -> Output:
+    """To that of the sizes which Flux Kontext was trained on whose shape is nearest."""
+    given = image(call, "image")
+    shape = given.width / given.height
+    size = min(_KONTEXT_SIZES, key=lambda size: abs(shape - size[0] / size[1]))
+    return Output((scaled(given, size, "lanczos", "center"),))
 
 
 @node("ResizeImageMaskNode")

@@ -210,8 +210,10 @@ def _pictures(path: str, content: bytes) -> list[Frame]:
                 _upright(picture, "RGBA" if picture.has_transparency_data else "RGB")
                 for picture in PIL.ImageSequence.Iterator(file)
             ]
-    except (PIL.UnidentifiedImageError, OSError, SyntaxError):
+    except PIL.UnidentifiedImageError:
         return _film_pictures(path, content)
+    except (OSError, SyntaxError):
+        raise _invalid(path) from None
     mode = "RGBA" if any(picture.mode == "RGBA" for picture in pictures) else "RGB"
     return [frame_of(picture.convert(mode)) for picture in pictures if picture.size == pictures[0].size]
 

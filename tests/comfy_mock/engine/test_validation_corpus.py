@@ -8,7 +8,11 @@ from typing import Any
 
 from engine_driver import corpus, recorded_engine
 
+from comfy_contracts.catalogue import Catalogue
 from comfy_mock.engine.answers import ServerTrouble
+from comfy_mock.engine.files import Folders
+from comfy_mock.engine.memory_files import MemoryFiles
+from comfy_mock.engine.validation import validate
 
 EXCEPTIONS: dict[int, str] = {}
 """Lines that cannot be met, by their place in the corpus, each with the reason."""
@@ -55,3 +59,14 @@ def test_status_and_body_are_the_recorded_ones() -> None:
     assert {place: text for place, text in differing.items() if place not in EXCEPTIONS} == {}
     assert set(EXCEPTIONS) <= set(differing), "an exception is no longer one"
     assert len(EXCEPTIONS) < len(lines) * 0.005
+
+
+def test_outputs_come_in_the_recorded_order() -> None:
+    catalogue, files, folders = Catalogue.packaged(), MemoryFiles(), Folders()
+    files.write(f"{folders.input}/example.png", b"x", now=0.0)
+    several = 0
+    for line in corpus("execution_order"):
+        verdict = validate(line["prompt"], None, definitions=catalogue.get, files=files, folders=folders, hash_seed=0)
+        assert verdict.outputs == line["outputs_to_execute"], line["id"]
+        several += len(verdict.outputs) > 1
+    assert several > 100

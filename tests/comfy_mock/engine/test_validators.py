@@ -18,7 +18,7 @@ FOLDERS = Folders()
 @pytest.fixture
 def files() -> MemoryFiles:
     tree = MemoryFiles()
-    for path in ("input/example.png", "input/sub/x/b.png", "output/o.png", "temp/t.png", "secret.png"):
+    for path in ("input/example.png", "input/sub/x/b.png", "output/o.png", "temp/t.png", "secret.png", "input2/a.png"):
         tree.write(f"{FOLDERS.base}/{path}", b"x", now=0.0)
     return tree
 
@@ -52,6 +52,7 @@ def test_files_and_folders_that_are_there_pass(files: MemoryFiles, name: str) ->
         "o.png[output]",
         "example.png [other]",
         "../secret.png",
+        "../input2/a.png",
         f"{FOLDERS.base}/secret.png",
         "/",
         "example.png\0",

@@ -138,11 +138,11 @@ async def send_again(name: str, server: Server) -> int:
     ("name", "options", "exchanges"),
     [
         ("metadata_routes", {}, 66),
-        ("api_alias", {}, 54),
+        ("api_alias", {}, 59),
         ("settings", {}, 38),
-        ("userdata", {}, 112),
+        ("userdata", {}, 119),
         ("multi_user", {"multi_user": True}, 43),
-        ("malformed_bodies", {}, 110),
+        ("malformed_bodies", {}, 137),
         ("upload_image", {}, 43),
     ],
 )
