@@ -1,9 +1,9 @@
 """A mock server for the ComfyUI API: a fake that a client cannot tell from a real server, other than by the pictures.
 
-    from comfy_mock import ComfyMock
+from comfy_mock import ComfyMock
 
-    with ComfyMock() as server:
-        ...  # a ComfyUI listens at server.url
+with ComfyMock() as server:
+    ...  # a ComfyUI listens at server.url
 """
 
 from __future__ import annotations

@@ -18,7 +18,8 @@ class Answer:
     `headers` are those beyond `Content-Type` and `Content-Length`. `content_type` None means that the answer has none,
     as the real server's empty answers do (protocol 1.1). `chunked` marks the answers of its static file handler that
     come without a `Content-Length` (protocol 1.2). `reason` replaces the standard reason phrase.
-    `from_exception` marks answers that bypass the middlewares' after-work: no CORS, CSP or cache headers (protocol 1.3).
+    `from_exception` marks answers that bypass the middlewares' after-work: they have no CORS, CSP or cache headers
+    (protocol 1.3).
     """
 
     status: int = 200

@@ -229,7 +229,6 @@ class NodeCalls:
     def _make_call(self, index: int, inputs: dict[str, Any]) -> Call:
         host, options, extra_data = self._host, self._host.options, self._run.item.extra_data
         wanted_method = extra_data.get("preview_method") if host.profile.has("preview_method_in_extra_data") else None
-        shown = not options.disable_metadata
         return Call(
             class_type=self._turn.definition.class_type,
             node_id=self._turn.node_id,
@@ -239,8 +238,8 @@ class NodeCalls:
             folders=host.folders,
             random=self._turn.random,
             now=host.now,
-            prompt=self._run.graph.posted if shown else None,
-            extra_pnginfo=extra_data.get("extra_pnginfo") if shown else None,
+            prompt=self._run.graph.posted,
+            extra_pnginfo=extra_data.get("extra_pnginfo"),
             unique_id=self._turn.node_id,
             instance=self._turn.instance,
             preview_method=options.preview_method_for(wanted_method),

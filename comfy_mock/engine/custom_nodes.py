@@ -19,8 +19,8 @@ class CustomNode:
     """A node class for `add_node`.
 
     `inputs` maps a name to its type (`"IMAGE"`), to a list of choices, or to a pair of either and its options
-    (`("FLOAT", {"default": 1.0, "min": 0.0})`); those in `optional` may be left out. `outputs` lists types; `function` is
-    called with the inputs as keyword arguments and returns a value, a tuple of one per output, or, as ComfyUI's own
+    (`("FLOAT", {"default": 1.0, "min": 0.0})`); those in `optional` may be left out. `outputs` lists types; `function`
+    is called with the inputs as keyword arguments and returns a value, a tuple of one per output, or, as ComfyUI's own
     nodes do, `{"ui": {...}, "result": (...)}`. Without a function the outputs are made up by type.
 
     An IMAGE or MASK comes as a list of PIL pictures, one per picture of the batch, and is returned as one or a list of
@@ -85,8 +85,10 @@ class CustomNode:
 def _spec(class_type: str, name: str, given: Any) -> list[Any]:
     if isinstance(given, (str, list)):
         return [given, {}]
-    if isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], (str, list)) and isinstance(given[1], dict):
-        return [given[0], given[1]]
+    if isinstance(given, tuple) and len(given) == 2:
+        kind, options = given
+        if isinstance(kind, (str, list)) and isinstance(options, dict):
+            return [kind, options]
     raise ValueError(
         f"{class_type}: input {name!r} is a type, a list of choices, or a pair of either and its options, not {given!r}"
     )

@@ -35,7 +35,6 @@ from comfy_mock.engine.users import Users
 from comfy_mock.engine.validation import Verdict, validate
 from comfy_mock.engine.worker import run_prompt
 
-
 TAKE_S = 0.004
 """How long the worker needs to notice a prompt: clients have read the answer to `POST /prompt` by then."""
 

@@ -62,8 +62,9 @@ def _type_name(error: Exception) -> str:
     if isinstance(error, NodeError):
         return error.type_name
     kind = type(error)
-    if getattr(builtins, kind.__name__, None) is kind:
-        return kind.__name__
+    name = kind.__name__
+    if getattr(builtins, name, None) is kind:
+        return name
     return f"{kind.__module__}.{kind.__qualname__}"
 
 

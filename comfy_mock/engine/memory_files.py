@@ -12,6 +12,21 @@ from comfy_mock.engine.files import Content, FileStat
 NAME_BYTES_MAX = 255
 """The longest name of one file or folder, in UTF-8 bytes, as on the usual Linux file systems."""
 
+_TICK_S = 2**-9
+"""Seconds between two writes of one moment: a fraction that floats and file systems hold exactly."""
+
+
+class WriteTimes:
+    """Tells writes apart that happen at one moment of simulated time, for listings by time and for ETags."""
+
+    def __init__(self) -> None:
+        self._last = float("-inf")
+
+    def next(self, now: float) -> float:
+        """The time of a write: `now`, or a little after the last one."""
+        self._last = now if now > self._last else self._last + _TICK_S
+        return self._last
+
 
 def split_path(path: str) -> tuple[str, ...]:
     """The names on the way to a virtual path, with `.`, `..` and doubled slashes resolved.
@@ -85,6 +100,7 @@ class MemoryFiles:
 
     def __init__(self, *, now: float = 0.0) -> None:
         self._root = _Folder(now)
+        self._times = WriteTimes()
 
     def stat(self, path: str) -> FileStat | None:
         try:
@@ -113,7 +129,7 @@ class MemoryFiles:
         known = folder.children.get(name)
         if isinstance(known, _Folder):
             fail(errno.EISDIR, path)
-        folder.children[name] = _File(content, now)
+        folder.children[name] = _File(content, self._times.next(now))
 
     def make_folder(self, path: str, *, now: float) -> None:
         names = split_path(path)

@@ -93,7 +93,7 @@ class ObjectInfo:
     def learn(self, prompt: Any) -> None:
         """With `accept_any_node`: make up definitions for the classes of `prompt` that nobody knows, from their use."""
         if self._unknown is not None:
-            self._unknown.learn(prompt, known=lambda class_type: self._plain(class_type) is not None)
+            self._unknown.learn(prompt, known=self._plain)
 
     def _plain(self, class_type: str) -> NodeDefinition | None:
         return self._own.get(class_type) or self._base.definition(class_type)

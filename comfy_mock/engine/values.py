@@ -15,6 +15,20 @@ Draw = Callable[[], PIL.Image.Image]
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
+TENSOR_BYTES_MAX = 2**35
+FRAMES_MAX = 2**18
+"""What one value may hold: more than the simulated machine's memory cannot be had there either."""
+
+
+def allocate(batch: int, width: int, height: int, channels: int) -> None:
+    """Raise as torch does on the CPU when a tensor of this shape does not fit into memory."""
+    size = 4 * batch * width * height * channels
+    if size > TENSOR_BYTES_MAX or batch > FRAMES_MAX:
+        raise RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: "
+            f"you tried to allocate {size} bytes. Error code 12 (Cannot allocate memory)"
+        )
+
 
 class Frame:
     """One picture of `width` x `height` pixels and 1, 3 or 4 channels, drawn on first use.
@@ -54,6 +68,9 @@ class Image:
 
     frames: tuple[Frame, ...]
 
+    def __post_init__(self) -> None:
+        allocate(self.batch, self.width, self.height, self.channels)
+
     @property
     def width(self) -> int:
         return self.frames[0].width if self.frames else 0
@@ -76,6 +93,9 @@ class Mask:
     """A value of type MASK: a batch of one-channel pictures, 1.0 where the mask is set."""
 
     frames: tuple[Frame, ...]
+
+    def __post_init__(self) -> None:
+        allocate(self.batch, self.width, self.height, 1)
 
     @property
     def width(self) -> int:
@@ -118,6 +138,10 @@ class Latent:
     image: Image | None = None
     noise_mask: Mask | None = None
     type: str | None = None
+
+    def __post_init__(self) -> None:
+        allocate(self.batch * (self.frames or 1), self.width, self.height, self.channels)
+
     temporal_downscale: int = 4
 
     @property

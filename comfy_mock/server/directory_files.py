@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from comfy_mock.engine.files import Content, Files, FileStat
-from comfy_mock.engine.memory_files import MemoryFiles, fail, split_path
+from comfy_mock.engine.memory_files import MemoryFiles, WriteTimes, fail, split_path
 
 _Names = tuple[str, ...]
 
@@ -42,6 +42,7 @@ class DirectoryFiles:
         self._windows = os.name == "nt" if windows is None else windows
         self._rest: Files = MemoryFiles(now=now) if rest is None else rest
         self._roots: dict[_Names, Path] = {}
+        self._times = WriteTimes()
         self._order: dict[Path, dict[str, None]] = {}
         for path in sorted(mounts, key=lambda path: len(split_path(path))):
             self.make_folder(path, now=now)
@@ -80,7 +81,8 @@ class DirectoryFiles:
         siblings = self._known(real.parent)
         with _explained("write", path, real):
             real.write_bytes(data)
-            os.utime(real, (now, now))
+            time = self._times.next(now)
+            os.utime(real, (time, time))
         siblings[real.name] = None
 
     def make_folder(self, path: str, *, now: float) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from comfy_mock.server.instance import Instance
+from comfy_mock.server.wire import HttpProtocol
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -153,6 +154,7 @@ class _Server(uvicorn.Server):
             uvicorn.Config(
                 mock.app,
                 lifespan="off",
+                http=HttpProtocol,
                 ws="websockets-sansio",
                 ws_max_size=WEBSOCKET_BYTES_MAX,
                 ws_ping_interval=None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -39,8 +38,8 @@ class Difference:
 def differences(expected: Any, got: Any, where: str, *, key_order: bool = True) -> Iterator[Difference]:
     """Every place at which two JSON values differ; `where` names the place of the values themselves.
 
-    Ints, floats and booleans are different things, NaN is equal to itself. `key_order` says that objects with the same
-    keys in another order differ.
+    Ints, floats and booleans are different things; so are 0.0 and -0.0, but NaN is equal to itself. `key_order` says
+    that objects with the same keys in another order differ.
     """
     if type(expected) is not type(got):
         yield Difference(where, expected, got)
@@ -51,7 +50,7 @@ def differences(expected: Any, got: Any, where: str, *, key_order: bool = True) 
             yield from differences(left, right, f"{where}[{index}]", key_order=key_order)
         if len(expected) != len(got):
             yield Difference(f"{where} (length)", len(expected), len(got))
-    elif expected != got and not (isinstance(expected, float) and math.isnan(expected) and math.isnan(got)):
+    elif repr(expected) != repr(got):
         yield Difference(where, expected, got)
 
 

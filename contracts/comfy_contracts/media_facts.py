@@ -18,6 +18,7 @@ import PIL.Image
 
 from comfy_contracts import jsontext
 
+_IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 _CONTAINER_MAGIC: tuple[tuple[int, bytes], ...] = (
     (0, b"fLaC"),
     (0, b"OggS"),
@@ -56,10 +57,12 @@ def media_facts(content: bytes) -> dict[str, Any]:
     Never raises (protocol 7.3).
     """
     try:
-        with PIL.Image.open(io.BytesIO(content)) as image:
+        with PIL.Image.open(io.BytesIO(content), formats=_IMAGE_FORMATS) as image:
             return _read(f"{image.format}", content, lambda: _image_facts(image, content))
-    except (PIL.UnidentifiedImageError, PIL.Image.DecompressionBombError):
+    except PIL.UnidentifiedImageError:
         pass
+    except (OSError, ValueError, PIL.Image.DecompressionBombError) as error:
+        return _broken("image", content, error)
     if any(content[at : at + len(magic)] == magic for at, magic in _CONTAINER_MAGIC):
         return _read("container", content, lambda: _container_facts(content))
     return _safetensors_facts(content) or {"kind": "other", "bytes": len(content), "sha256": _digest(content)}
@@ -90,8 +93,12 @@ def _read(kind: str, content: bytes, facts: Callable[[], dict[str, Any]]) -> dic
     try:
         found = facts()
     except Exception as error:
-        return {"kind": kind, "broken": type(error).__name__, "sha256": _digest(content)}
+        return _broken(kind, content, error)
     return {"kind": kind, **found}
+
+
+def _broken(kind: str, content: bytes, error: Exception) -> dict[str, Any]:
+    return {"kind": kind, "broken": type(error).__name__, "sha256": _digest(content)}
 
 
 def _image_facts(image: PIL.Image.Image, content: bytes) -> dict[str, Any]:
@@ -188,4 +195,5 @@ def _safetensors_facts(content: bytes) -> dict[str, Any] | None:
         values = {key: value_of(text) for key, text in metadata.items()}
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    return {"kind": "safetensors", "metadata": values, "tensors": tensors}
+    # Their writer keeps them in a hash map, so the order of names is chance.
+    return {"kind": "safetensors", "metadata": dict(sorted(values.items())), "tensors": dict(sorted(tensors.items()))}

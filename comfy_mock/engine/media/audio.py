@@ -19,7 +19,7 @@ from comfy_mock.engine.values import Audio
 if TYPE_CHECKING:
     import av
     from av.audio.stream import AudioStream
-    from av.container import OutputContainer
+    from av.container import InputContainer, OutputContainer
 
 BIT_EXACT = {"fflags": "+bitexact"}
 """The muxers' switch for equal bytes from equal inputs: no random ids, no dates, no library versions."""
@@ -91,6 +91,13 @@ def write_samples(container: OutputContainer, stream: AudioStream, audio: Audio,
     container.mux(stream.encode(None))
 
 
+def opened(data: bytes) -> InputContainer:
+    """A media file, open for reading. Raises `av.error.FFmpegError` for other files."""
+    import av
+
+    return av.open(io.BytesIO(data), "r", metadata_errors="replace")
+
+
 def read(data: bytes) -> Audio:
     """The sound in a file: its length, rate and channels; the file itself stays with it.
 
@@ -99,7 +106,7 @@ def read(data: bytes) -> Audio:
     import av
 
     try:
-        with av.open(io.BytesIO(data)) as container:
+        with opened(data) as container:
             if not container.streams.audio:
                 raise NoAudioError("No audio stream found in the file.")
             stream = container.streams.audio[0]
@@ -142,7 +149,7 @@ def _second(tone: float, rate: int, channels: int) -> bytes:
 def _decoded(data: bytes, rate: int, layout: str) -> Iterator[bytes]:
     import av
 
-    with av.open(io.BytesIO(data)) as container:
+    with opened(data) as container:
         resampler = av.AudioResampler(format="s16", layout=layout, rate=rate)
         for frame in container.decode(audio=0):
             yield from map(_samples_of, resampler.resample(frame))

@@ -51,6 +51,10 @@ _CODECS = {
     "vp9": _Codec("libvpx-vp9", "yuv420p", {"deadline": "realtime", "cpu-used": "8"}, even=False, smallest=1),
 }
 
+_FPS_MIN, _FPS_MAX = 0.01, 1000.0
+_SIDE_MAX = 16384
+"""The limits of the widgets, which the encoders can do; broken files say anything."""
+
 _OPEN_FORMATS = {"mp4": "mp4", "mkv": "matroska", "webm": "webm"}
 _SOUND_CODECS = {"mp4": "aac", "mkv": "aac", "webm": "libopus"}
 
@@ -73,7 +77,7 @@ def encode(
     # SVT-AV1 writes a page of its own to the process's stderr unless this says "errors only".
     os.environ.setdefault("SVT_LOG", "1")
     kind = _CODECS[codec]
-    rate = Fraction(round(frames_per_second * 1000), 1000)
+    rate = Fraction(round(min(max(frames_per_second, _FPS_MIN), _FPS_MAX) * 1000), 1000)
     options = dict(kind.options) if crf is None else {**kind.options, "crf": f"{crf:g}"}
     data = io.BytesIO()
     with _open_output(data, file_format, texts) as container:
@@ -103,7 +107,7 @@ def rewrap(content: bytes, *, file_format: str, texts: Texts) -> bytes | None:
     import av
 
     data = io.BytesIO()
-    with av.open(io.BytesIO(content)) as source:
+    with sound.opened(content) as source:
         wanted = [stream for stream in source.streams if stream.type in ("video", "audio")]
         try:
             with _open_output(data, file_format, texts) as container:
@@ -125,7 +129,7 @@ def read(data: bytes) -> Video:
     import av
 
     try:
-        with av.open(io.BytesIO(data)) as container:
+        with sound.opened(data) as container:
             stream = next((stream for stream in container.streams.video if _size_of(stream) is not None), None)
             size = None if stream is None else _size_of(stream)
             if stream is None or size is None:
@@ -162,7 +166,7 @@ class _Film:
 
         if self._pictures is None:
             self._pictures = []
-            with suppress(av.error.FFmpegError), av.open(io.BytesIO(self._data)) as container:
+            with suppress(av.error.FFmpegError), sound.opened(self._data) as container:
                 self._pictures.extend(frame.to_image() for frame in container.decode(video=0))
             # A broken film shows what can be decoded, or nothing.
             self._pictures = self._pictures or [PIL.Image.new("RGB", self._size)]
@@ -180,8 +184,8 @@ def _open_output(data: io.BytesIO, file_format: str, texts: Texts) -> OutputCont
 
 
 def _size_for(kind: _Codec, size: tuple[int, int]) -> tuple[int, int]:
-    width, height = (max(kind.smallest, length - length % 2 if kind.even else length) for length in size)
-    return width, height
+    width, height = (min(length - length % 2 if kind.even else length, _SIDE_MAX) for length in size)
+    return max(width, kind.smallest), max(height, kind.smallest)
 
 
 def _frame(image: PIL.Image.Image) -> av.VideoFrame:

@@ -23,8 +23,8 @@ class Call:
     """One call of a node.
 
     `inputs` has the values of this call by input name (dynamic inputs under their full dotted names); with
-    `is_input_list` each value is a list. `prompt` is the graph as executed, `extra_pnginfo` what the client sent (both
-    are what goes into file metadata; None with `--disable-metadata`). `instance` lives as long as the node's object does
+    `is_input_list` each value is a list. `prompt` is the graph as executed, `extra_pnginfo` what the client sent: both
+    go into file metadata, unless `disable_metadata` forbids it. `instance` lives as long as the node's object does
     (protocol 5.14). `random` is seeded from the engine's seed, the node's inputs and its ancestors', so equal runs draw
     equal pictures. `now` is simulated time, seconds since the epoch; `utc_offset_s` makes it local.
     """
@@ -60,7 +60,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Blocker:
-    """A value that keeps its consumers from being called (protocol 5.10). A message is reported by the first of them."""
+    """A value that keeps its consumers from being called; a message is reported by the first of them (protocol 5.10)."""
 
     message: str | None = None
 
@@ -115,7 +115,7 @@ class NodeError(Exception):
 
     def __init__(self, type_name: str, message: str) -> None:
         super().__init__(message)
-        self.type_name = type_name
+        self.type_name: str = type_name
 
 
 @dataclass(frozen=True, slots=True)

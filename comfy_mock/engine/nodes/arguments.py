@@ -31,6 +31,12 @@ def image(call: Call, name: str) -> Image:
     return checked(argument(call, name), Image)
 
 
+def images_to_save(call: Call, name: str) -> Image:
+    """The IMAGE of a saver, which looks at the shape of the first picture: other values raise what that raises."""
+    value = argument(call, name)
+    return value if isinstance(value, Image) else checked(value[0], Image)
+
+
 def mask(call: Call, name: str) -> Mask:
     """The MASK of a required input. Raises as `image` does."""
     return checked(argument(call, name), Mask)

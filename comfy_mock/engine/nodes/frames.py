@@ -12,7 +12,7 @@ import PIL.Image
 import PIL.ImageChops
 import PIL.ImageOps
 
-from comfy_mock.engine.values import Frame
+from comfy_mock.engine.values import Frame, allocate
 
 Levels = tuple[float, ...]
 Picture = PIL.Image.Image
@@ -207,6 +207,7 @@ def each(frames: Sequence[Frame], change: Callable[[Frame], Frame]) -> tuple[Fra
 
 def repeated(frames: Sequence[_T], length: int) -> tuple[_T, ...]:
     """A batch brought to a length: cut, or begun again as often as it takes."""
+    allocate(length, 1, 1, 1)
     return tuple(frames[index % len(frames)] for index in range(length))
 
 

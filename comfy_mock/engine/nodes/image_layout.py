@@ -19,7 +19,7 @@ from comfy_mock.engine.nodes.frames import (
     uniform,
     with_channels,
 )
-from comfy_mock.engine.values import Frame, Image, Mask
+from comfy_mock.engine.values import Frame, Image, Mask, allocate
 
 _SPACING = {
     "white": (1.0, 1.0, 1.0),
@@ -195,4 +195,6 @@ def tile_boxes(size: tuple[int, int], tile: tuple[int, int], overlap: int) -> li
         return starts
 
     width, height = min(tile[0], size[0]), min(tile[1], size[1])
-    return [(left, top, width, height) for top in along(size[1], height) for left in along(size[0], width)]
+    rows, columns = along(size[1], height), along(size[0], width)
+    allocate(len(rows) * len(columns), width, height, 1)
+    return [(left, top, width, height) for top in rows for left in columns]

@@ -212,7 +212,8 @@ def _pictures(path: str, content: bytes) -> list[Frame]:
             ]
     except PIL.UnidentifiedImageError:
         return _film_pictures(path, content)
-    except (OSError, SyntaxError):
+    except Exception:
+        # Pillow's decoders raise whatever they like at a damaged file.
         raise _invalid(path) from None
     mode = "RGBA" if any(picture.mode == "RGBA" for picture in pictures) else "RGB"
     return [frame_of(picture.convert(mode)) for picture in pictures if picture.size == pictures[0].size]

@@ -66,7 +66,7 @@ def preview_items_under(call: Call, frames: Sequence[Frame], prefix: str) -> lis
 @node("SaveImage", seconds=0.01)
 def save_image(call: Call) -> Output:
     """One PNG per image into the output folder."""
-    images = arguments.image(call, "images")
+    images = arguments.images_to_save(call, "images")
     prefix = arguments.argument(call, "filename_prefix")
     encode = partial(files_of.png, chunks=files_of.png_chunks(texts(call)), compress_level=SAVED_COMPRESSION)
     items = write_frames(call, images.frames, prefix=prefix, folder_type="output", ending="_.png", encode=encode)
@@ -76,7 +76,7 @@ def save_image(call: Call) -> Output:
 @node("PreviewImage", seconds=0.01)
 def preview_image(call: Call) -> Output:
     """One PNG per image into the temp folder, under the prefix of this node's object."""
-    images = arguments.image(call, "images")
+    images = arguments.images_to_save(call, "images")
     # The letters belong to the node's object, so the counter goes on while it lives (protocol 5.14).
     if "prefix" not in call.instance:
         call.instance["prefix"] = temp_prefix("ComfyUI", call.random)

@@ -272,3 +272,44 @@ def test_pictures_of_the_viewer_are_used() -> None:
     image, mask, _, _, camera, _, model, _ = run(make_call("Load3D", inputs, files)).values
     assert (image.width, image.frames[0].fill, mask.frames[0].fill) == (7, (9 / 255, 8 / 255, 7 / 255), (1.0,))
     assert (camera, model) == ({"z": 2}, None)
+
+
+def intact_files() -> list[bytes]:
+    pictures = [PIL.Image.new("RGB", (16, 16), colour) for colour in ("red", "blue")]
+    sound = Audio(0.1, 8000, 1, tone=100)
+    return [
+        *(encoded(pictures[0], file_format) for file_format in ("PNG", "JPEG", "WEBP", "TIFF", "BMP")),
+        encoded(pictures[0], "GIF", save_all=True, append_images=pictures[1:]),
+        *(sounds.encode(sound, file_format=file_format) for file_format in ("flac", "mp3", "opus")),
+        films.encode(pictures, file_format="mp4", codec="h264", frames_per_second=8, audio=sound),
+        films.encode(pictures, file_format="webm", codec="vp9", frames_per_second=8),
+    ]
+
+
+INTACT = intact_files()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("class_type", "name"),
+    [("LoadImage", "image"), ("LoadAudio", "audio"), ("LoadVideo", "file"), ("LoadLatent", "latent")],
+)
+@given(st.data())
+def test_damaged_files_are_read_or_refused_in_the_servers_words(
+    class_type: str, name: str, data: st.DataObject
+) -> None:
+    damaged = bytearray(data.draw(st.sampled_from(INTACT)))
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(damaged)))
+        damaged[place : place + data.draw(st.integers(0, 8))] = data.draw(st.binary(max_size=4))
+    del damaged[data.draw(st.integers(0, len(damaged))) :]
+    refusals = (NodeError, sounds.NoAudioError) if class_type == "LoadAudio" else (NodeError,)
+    try:
+        value = run(make_call(class_type, {name: "a.x"}, files_with(a__x=bytes(damaged)))).values[0]
+    except refusals as error:
+        type_name = getattr(error, "type_name", None)
+        assert type_name in ("av.error.InvalidDataError", "safetensors_rust.SafetensorError", None)
+        return
+    images = value if class_type == "LoadImage" else getattr(value, "images", Image(()))
+    for frame in images.frames[:2]:
+        frame.image()

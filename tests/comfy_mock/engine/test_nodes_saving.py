@@ -12,7 +12,7 @@ import PIL.Image
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from node_calls import CATALOGUE, NOW, colours, content, make_call, recorded_file, recorded_prompts, run
+from node_calls import NOW, changed, colours, content, make_call, recorded_file, recorded_prompts, run
 
 from comfy_contracts.media_facts import media_facts
 from comfy_mock.engine.media import safetensors
@@ -46,6 +46,23 @@ def test_a_saved_image_has_the_facts_of_the_recorded_one() -> None:
     ui = run(call).ui
     assert ui == {"images": [{"filename": "img_00001_.png", "subfolder": "", "type": "output"}]}
     assert media_facts(content(call, ui["images"][0])) == media_facts(recorded_file("image_only", "img_00002_.png"))
+
+
+@pytest.mark.parametrize(
+    ("class_type", "recording", "name"),
+    [
+        ("SaveImage", "image_only", "img_00002_.png"),
+        ("PreviewImage", "t2i_preview_image", "ComfyUI_temp_okspe_00001_.png"),
+        ("MaskPreview", "other_outputs", "ComfyUI_temp_zsxzb_00001_.png"),
+    ],
+)
+def test_pictures_are_compressed_as_the_recorded_ones(class_type: str, recording: str, name: str) -> None:
+    inputs = {"images": colours(1), "mask": Mask(colours(1, channels=1).frames), "filename_prefix": "p"}
+    call = make_call(class_type, inputs)
+    ours, real = content(call, (run(call).ui or {})["images"][0]), recorded_file(recording, name)
+    # The second byte of a zlib stream tells the level.
+    headers = [data[data.index(b"IDAT") + 4 :][:2] for data in (ours, real)]
+    assert headers[0] == headers[1]
 
 
 def test_a_previewed_mask_has_the_facts_of_the_recorded_one() -> None:
@@ -320,7 +337,7 @@ def test_one_frame_is_not_animated(class_type: str) -> None:
 
 def test_websocket_images_are_counted_from_nought() -> None:
     call = make_call("SaveImageWebsocket", {"images": colours(1, 2, 3)})
-    steps = list(behaviour(call.definition).rule(call))  # type: ignore[arg-type]
+    steps = list(behaviour(call.definition).rule(call))
     assert [(step.value, step.max, step.first) for step in steps if isinstance(step, Update)] == [
         (0, 3, True),
         (1, 3, False),
@@ -333,9 +350,7 @@ def test_websocket_images_are_counted_from_nought() -> None:
 
 
 def test_websocket_images_are_never_cached() -> None:
-    function = behaviour(CATALOGUE["SaveImageWebsocket"]).changed
-    assert function is not None
-    assert function(make_call("SaveImageWebsocket", {})) == NOW  # type: ignore[arg-type]
+    assert changed("SaveImageWebsocket", {"images": None}, MemoryFiles()) == NOW
 
 
 @pytest.mark.parametrize(

@@ -205,6 +205,24 @@ def test_more_use_teaches_more() -> None:
     assert len(custom.outputs) == 5
 
 
+def test_an_output_of_an_unknown_class_has_the_type_that_its_consumers_want() -> None:
+    info = Info(accept_any_node=True)
+    consumers = {
+        "2": {"class_type": "VAEDecode", "inputs": {"samples": ["1", 1], "vae": ["1", 2]}},
+        "3": {"class_type": "PreviewAny", "inputs": {"source": ["1", 1]}},
+        "4": {"class_type": "Unknown too", "inputs": {"x": ["1", 3]}},
+    }
+    info.learn({"1": {"class_type": "Custom", "inputs": {}}, **consumers})
+    custom = info.definition("Custom")
+    assert custom is not None
+    assert custom.outputs == ["*", "LATENT", "VAE", "*"]
+    saved = {"class_type": "SaveImage", "inputs": {"images": ["1", 1]}}
+    info.learn({"1": {"class_type": "Custom", "inputs": {}}, "2": saved})
+    custom = info.definition("Custom")
+    assert custom is not None
+    assert custom.outputs == ["*", "*", "VAE", "*"]
+
+
 junk = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
