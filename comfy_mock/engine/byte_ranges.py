@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_RANGE = re.compile(r"bytes=([0-9]{0,4000})-([0-9]{0,4000})")
+_RANGE = re.compile(r"bytes=([0-9]{0,4000})-([0-9]{0,4000})", re.IGNORECASE)
 
 
 class UnsatisfiableRangeError(Exception):
@@ -17,7 +17,7 @@ def byte_range(header: str, size: int) -> slice:
     An end beyond the file is cut. Raises `UnsatisfiableRangeError`.
     """
     match = _RANGE.fullmatch(header)
-    if match is None or match.group() == "bytes=-":
+    if match is None or match.groups() == ("", ""):
         raise UnsatisfiableRangeError(header)
     first, last = match.groups()
     if not first:

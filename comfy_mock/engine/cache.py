@@ -11,7 +11,20 @@ from comfy_mock.engine.graph import is_link
 from comfy_mock.engine.options import CacheMode
 from comfy_mock.engine.order import PromptGraph
 
-Key = tuple[Any, ...]
+
+class Key:
+    """The signature of a node and those of its ancestors. It may be long, so its hash is computed once."""
+
+    __slots__ = ("_hash", "_signatures")
+
+    def __init__(self, signatures: tuple[Any, ...]) -> None:
+        self._signatures, self._hash = signatures, hash(signatures)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Key) and self._hash == other._hash and self._signatures == other._signatures
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 @dataclass(slots=True)
@@ -39,6 +52,14 @@ def _hashable(value: Any) -> Any:
     return _EqualsNothing()
 
 
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """What is the same of a node in all keys: its class, change value and constants, and its links in order of name."""
+
+    own: tuple[Any, ...]
+    links: list[tuple[str, str, Any]]
+
+
 class KeyMaker:
     """Computes cache keys over one graph.
 
@@ -48,24 +69,43 @@ class KeyMaker:
 
     def __init__(self, graph: PromptGraph, change_value: Callable[[str], Any], wants_id: Callable[[str], bool]) -> None:
         self._graph, self._change_value, self._wants_id = graph, change_value, wants_id
-        self._sorted_inputs: dict[str, list[tuple[str, Any]]] = {}
+        self._known: dict[str, _Node] = {}
 
     def key(self, node_id: str) -> Key:
         """The node's signature followed by those of its ancestors, in order of first meeting."""
         ancestors = self._ancestors(node_id)
         index = {ancestor: place for place, ancestor in enumerate(ancestors)}
-        return tuple(self._signature(node, index) for node in (node_id, *ancestors))
+        return Key(
+            tuple(
+                (node.own, tuple((name, index[source], slot) for name, source, slot in node.links))
+                for node in map(self._node, (node_id, *ancestors))
+            )
+        )
 
-    def _inputs(self, node_id: str) -> list[tuple[str, Any]]:
-        found = self._sorted_inputs.get(node_id)
-        if found is None:
-            inputs = self._graph.node(node_id).get("inputs") if node_id in self._graph else None
-            found = sorted(inputs.items()) if isinstance(inputs, dict) else []
-            self._sorted_inputs[node_id] = found
-        return found
+    def _node(self, node_id: str) -> _Node:
+        known = self._known.get(node_id)
+        if known is None:
+            known = self._known[node_id] = self._look_at(node_id)
+        return known
+
+    def _look_at(self, node_id: str) -> _Node:
+        if node_id not in self._graph:
+            return _Node(("missing", node_id), [])
+        node = self._graph.node(node_id)
+        inputs = node.get("inputs")
+        own: list[Any] = [node.get("class_type"), _hashable(self._change_value(node_id))]
+        if self._wants_id(node_id):
+            own.append(node_id)
+        links = []
+        for name, value in sorted(inputs.items()) if isinstance(inputs, dict) else ():
+            if is_link(value):
+                links.append((name, value[0], value[1]))
+            else:
+                own.append((name, _hashable(value)))
+        return _Node(tuple(own), links)
 
     def _sources(self, node_id: str) -> Iterator[str]:
-        return (value[0] for _name, value in self._inputs(node_id) if is_link(value))
+        return (source for _name, source, _slot in self._node(node_id).links)
 
     def _ancestors(self, node_id: str) -> list[str]:
         """Depth-first, each node entered right after it is first met; a stack, as prompts can be long chains."""
@@ -80,20 +120,6 @@ class KeyMaker:
                 stack.append(self._sources(source))
         return list(met)
 
-    def _signature(self, node_id: str, index: Mapping[str, int]) -> tuple[Any, ...]:
-        if node_id not in self._graph:
-            return ("missing", node_id)
-        node = self._graph.node(node_id)
-        parts: list[Any] = [node.get("class_type"), _hashable(self._change_value(node_id))]
-        if self._wants_id(node_id):
-            parts.append(node_id)
-        for name, value in self._inputs(node_id):
-            if is_link(value):
-                parts.append((name, "link", index[value[0]], value[1]))
-            else:
-                parts.append((name, _hashable(value)))
-        return tuple(parts)
-
 
 class ResultCache:
     """Results by key, in one of the server's cache modes."""
@@ -105,11 +131,13 @@ class ResultCache:
         self._generation = 0
         self._oldest_generation = 0
         self._used: dict[Key, int] = {}
+        self._may_have_idle = False
 
     def begin(self, keys: Mapping[str, Key]) -> None:
         """A prompt starts: these are the keys of its nodes."""
         self._keys = dict(keys)
         self._generation += 1
+        self._may_have_idle = True
         if self.mode == "classic":
             self._evict_idle()
         elif self.mode == "lru":
@@ -142,7 +170,7 @@ class ResultCache:
 
     def turn_done(self) -> None:
         """A turn that did not fail is over: the default mode now drops what is not this prompt's."""
-        if self.mode == "default":
+        if self.mode == "default" and self._may_have_idle:
             self._evict_idle()
 
     def clear(self) -> None:
@@ -158,6 +186,7 @@ class ResultCache:
         wanted = set(self._keys.values())
         for key in [key for key in self._results if key not in wanted]:
             del self._results[key]
+        self._may_have_idle = False
 
     def _evict_oldest(self) -> None:
         while len(self._results) > self._size_max and self._oldest_generation < self._generation:

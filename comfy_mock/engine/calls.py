@@ -27,8 +27,8 @@ _PREVIEW_FORMATS: dict[str, Literal[1, 2]] = {"JPEG": 1, "PNG": 2}
 
 @dataclass(slots=True)
 class Turn:
-    """One node about to be called. `inputs` has a list of values per input, `missing` the sources of inputs that are
-    not there (lazy ones)."""
+    """One node about to be called. `inputs` has a list of values per input, `missing` the sources of those that are not
+    there (lazy ones), which stand as null in `inputs`."""
 
     node_id: str
     node: Mapping[str, Any]
@@ -44,8 +44,12 @@ class Turn:
         if self.definition.is_input_list:
             yield dict(self.inputs)
             return
-        calls = max((len(values) for values in self.inputs.values()), default=1)
-        for index in range(max(calls, 1)):
+        calls = max((len(values) for values in self.inputs.values()), default=0)
+        if self.definition.hidden and not self.definition.is_v3:
+            calls = max(calls, 1)
+        if not calls:
+            yield {}
+        for index in range(calls):
             yield {name: values[index if index < len(values) else -1] for name, values in self.inputs.items()}
 
 
@@ -72,6 +76,7 @@ def gather_inputs(turn: Turn, source_result: Callable[[str, str], Result | None]
             result = source_result(value[0], turn.node_id)
             if result is None:
                 turn.missing[name] = value[0]
+                turn.inputs[name] = [None]
             else:
                 turn.inputs[name] = result.outputs[value[1]]
         elif spec is not None:
@@ -97,36 +102,36 @@ def merge_outputs(definition: NodeDefinition, results: list[CallResult]) -> list
 
 
 def merge_ui(results: list[CallResult]) -> dict[str, Any]:
-    """The ui of several calls as one: the lists under the first one's keys, joined."""
+    """The ui of several calls as one: the lists under the first one's keys, joined. Raises `KeyError` where a later one
+    lacks such a key."""
     uis = [result.ui for result in results if result.ui is not None]
-    return {key: [item for ui in uis for item in ui.get(key, ())] for key in uis[0]} if uis else {}
+    return {key: [item for ui in uis for item in ui[key]] for key in uis[0]} if uis else {}
 
 
 class NodeCalls:
-    """The calls of one turn. `steps()` simulates them and returns their results."""
+    """The calls of one turn."""
 
     def __init__(self, run: PromptRun, turn: Turn) -> None:
         self._run, self._host, self._turn = run, run.host, turn
         self._throttle = Throttle()
 
-    def steps(self) -> Generator[float, None, list[CallResult]]:
-        """Yields the seconds that pass. Raises `Interrupted` or `NodeFailed`."""
-        results = []
-        try:
-            for index, inputs in enumerate(self._turn.slices()):
-                self._look_at_interrupt()
-                blocker = next((value for value in inputs.values() if isinstance(value, Blocker)), None)
-                if blocker is not None:
-                    results.append(self._blocked(blocker))
-                else:
-                    results.append((yield from self._call(index, inputs)))
-        except Interrupted:
-            raise
-        except Exception as error:
-            raise NodeFailed(
-                self._turn.node_id, error, self._turn.definition.class_type, self._current_inputs()
-            ) from error
-        return results
+    def each(self) -> Iterator[Generator[float, None, CallResult]]:
+        """One simulation per call, to be run one after the other or, for an asynchronous node, at once.
+
+        They yield the seconds that pass and raise `Interrupted` or what the node raises.
+        """
+        return (self._one(index, inputs) for index, inputs in enumerate(self._turn.slices()))
+
+    def _one(self, index: int, inputs: dict[str, Any]) -> Generator[float, None, CallResult]:
+        self._look_at_interrupt()
+        blocker = self._blocker_in(inputs)
+        if blocker is not None:
+            return self._blocked(blocker)
+        return (yield from self._call(index, inputs))
+
+    def failed(self, error: Exception) -> NodeFailed:
+        """The failure of this node by an exception, with its inputs."""
+        return NodeFailed(self._turn.node_id, error, self._turn.definition.class_type, self._current_inputs())
 
     def _call(self, index: int, inputs: dict[str, Any]) -> Generator[float, None, CallResult]:
         complaint = run_time_complaint(self._turn.definition, inputs)
@@ -207,6 +212,10 @@ class NodeCalls:
         if self._host.interrupt_requested:
             self._host.interrupt_requested = False
             raise Interrupted(self._turn.node_id)
+
+    def _blocker_in(self, inputs: Mapping[str, Any]) -> Blocker | None:
+        lists = inputs.values() if self._turn.definition.is_input_list else [list(inputs.values())]
+        return next((value for values in lists for value in values if isinstance(value, Blocker)), None)
 
     def _blocked(self, blocker: Blocker) -> CallResult:
         if blocker.message is not None:

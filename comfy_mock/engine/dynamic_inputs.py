@@ -45,7 +45,8 @@ def run_time_complaint(definition: NodeDefinition, inputs: Mapping[str, Any]) ->
 
     `inputs` is what the function is given: constants of declared inputs, and values of links, declared or not. An
     undeclared one is unexpected (protocol 3.11); a required choice of dynamic inputs that is absent or unknown is
-    missing (protocol 3.9). Other required inputs are there, or the prompt would not have passed validation.
+    missing (protocol 3.9). Other required inputs are there, or the prompt would not have passed validation, unless all
+    of them were empty lists: then `inputs` is empty.
     """
     declared = declared_inputs(definition, inputs)
     parameters = {*definition.required, *definition.optional, *definition.hidden}
@@ -56,7 +57,7 @@ def run_time_complaint(definition: NodeDefinition, inputs: Mapping[str, Any]) ->
     missing = [
         name
         for name, spec in definition.required.items()
-        if input_type(spec) == DYNAMIC_COMBO and name not in declared and name not in inputs
+        if name not in inputs and (name not in declared if input_type(spec) == DYNAMIC_COMBO else _is_lost(spec, inputs))
     ]
     return missing_arguments(function_name(definition), missing) if missing else None
 
@@ -70,6 +71,10 @@ def input_options(spec: Any) -> dict[str, Any]:
     """The options of an input's spec, empty where the class gives none."""
     options: dict[str, Any] = spec[1] if len(spec) > 1 else {}
     return options
+
+
+def _is_lost(spec: Any, inputs: Mapping[str, Any]) -> bool:
+    return not inputs and input_type(spec) not in (AUTOGROW, DYNAMIC_SLOT)
 
 
 def _declare(

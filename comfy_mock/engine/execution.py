@@ -12,13 +12,14 @@ from typing import Any, Protocol
 from comfy_contracts import messages
 from comfy_contracts.catalogue import NodeDefinition
 from comfy_contracts.profiles import Profile
+from comfy_mock.engine.async_calls import AsyncNode
 from comfy_mock.engine.cache import KeyMaker, Result, ResultCache
 from comfy_mock.engine.calls import CallResult, NodeCalls, Turn, gather_inputs, merge_outputs, merge_ui
 from comfy_mock.engine.clients import Payload
 from comfy_mock.engine.expansion import Expansion, expand
 from comfy_mock.engine.failures import Interrupted, describe
 from comfy_mock.engine.files import Files, Folders
-from comfy_mock.engine.graph import is_link
+from comfy_mock.engine.graph import is_link, links_of
 from comfy_mock.engine.logs import Level
 from comfy_mock.engine.nodes.api import Behaviour, ChangeCall
 from comfy_mock.engine.options import Options
@@ -69,16 +70,6 @@ class Host(Protocol):
     def wants_preview_metadata(self) -> bool: ...
 
 
-@dataclass(slots=True)
-class _Task:
-    """An asynchronous node that is under way."""
-
-    calls: Generator[float, None, list[CallResult]]
-    due: float
-    turn: Turn
-    results: list[CallResult] | None = None
-
-
 @dataclass
 class PromptRun:
     """The run of `item` on `host`. `steps()` simulates it; `outputs`, `meta` and `status()` then are its history."""
@@ -97,9 +88,10 @@ class PromptRun:
         self.executed: dict[str, None] = {}
         self._current = ""
         self._values: dict[str, Result] = {}
-        self._tasks: dict[str, _Task] = {}
+        self._tasks: dict[str, AsyncNode] = {}
         self._expanded: dict[str, Expansion] = {}
         self._changes: dict[str, Any] = {}
+        self._definitions: dict[str, NodeDefinition] = {}
         self._digests: dict[str, bytes] = {}
         self._keys = KeyMaker(self.graph, self._change_value, self._wants_id)
         self.schedule = Schedule(
@@ -114,8 +106,12 @@ class PromptRun:
 
     def definition(self, node_id: str) -> NodeDefinition:
         """The definition of a node's class."""
-        found = self.host.definition(self.graph.node(node_id).get("class_type", ""))
-        return found if found is not None else NodeDefinition(str(self.graph.node(node_id).get("class_type")), {})
+        class_type = self.graph.node(node_id).get("class_type", "")
+        found = self._definitions.get(class_type)
+        if found is None:
+            found = self.host.definition(class_type) or NodeDefinition(str(class_type), {})
+            self._definitions[class_type] = found
+        return found
 
     def _is_lazy(self, node_id: str, name: str) -> bool:
         definition = self.definition(node_id)
@@ -220,8 +216,7 @@ class PromptRun:
             return
         task = self._tasks.pop(node_id, None)
         if task is not None:
-            assert task.results is not None
-            self._finish(node_id, task.turn, task.results)
+            self._finish(node_id, task.turn, task.results())
             return
         cached = self.host.cache.get(node_id)
         if cached is not None:
@@ -229,18 +224,30 @@ class PromptRun:
             return
         self.send_progress(self.progress.start(node_id))
         self._send_executing(node_id)
-        turn = self._prepare(node_id)
-        if turn is None:
+        turn = self._gather(node_id)
+        calls = NodeCalls(self, turn)
+        try:
+            yield from self._first_turn(turn, calls)
+        except Interrupted:
+            raise
+        except Exception as error:
+            raise calls.failed(error) from error
+
+    def _first_turn(self, turn: Turn, calls: NodeCalls) -> Steps:
+        if self._waits_for_lazy(turn):
             return
-        calls = NodeCalls(self, turn).steps()
         if turn.definition.api_node:
-            self.schedule.waiting.add(node_id)
-            task = _Task(calls, self.host.now, turn)
-            self._tasks[node_id] = task
-            self._step_task(node_id, task)
-            return
-        results = yield from calls
-        self._finish(node_id, turn, results)
+            task = AsyncNode(turn, calls.each(), self.host.now)
+            if not task.done:
+                self._tasks[turn.node_id] = task
+                self.schedule.waiting.add(turn.node_id)
+                return
+            results = task.results()
+        else:
+            results = []
+            for call in calls.each():
+                results.append((yield from call))
+        self._finish(turn.node_id, turn, results)
 
     def _answer_from_cache(self, node_id: str, cached: Result) -> None:
         self._send_executed(node_id, cached.ui)
@@ -250,28 +257,30 @@ class PromptRun:
         self.send_progress(self.progress.finish(node_id))
         self.schedule.complete(node_id)
 
-    def _prepare(self, node_id: str) -> Turn | None:
-        """Gather the inputs of a node; None if it was put back to wait for lazy ones (protocol 5.7)."""
+    def _gather(self, node_id: str) -> Turn:
+        """A turn of a node, with the inputs that are there."""
         definition = self.definition(node_id)
-        behaviour = self.host.behaviour(definition)
-        node = self.graph.node(node_id)
         turn = Turn(
             node_id=node_id,
-            node=node,
+            node=self.graph.node(node_id),
             definition=definition,
-            behaviour=behaviour,
+            behaviour=self.host.behaviour(definition),
             instance=self._instance(node_id, definition.class_type),
             random=self._random(node_id),
         )
         gather_inputs(turn, self._source_result)
-        if behaviour.lazy is not None:
-            needed = [name for call in turn.slices() for name in behaviour.lazy(call)]
-            sources = [turn.missing[name] for name in dict.fromkeys(needed) if name in turn.missing]
-            if sources:
-                for source in sources:
-                    self.schedule.need(source, node_id)
-                return None
         return turn
+
+    def _waits_for_lazy(self, turn: Turn) -> bool:
+        """Whether the node is put back, because it needs inputs that are not there yet (protocol 5.7)."""
+        lazy = turn.behaviour.lazy
+        if lazy is None:
+            return False
+        needed = dict.fromkeys(name for call in turn.slices() for name in lazy(call))
+        sources = [turn.missing[name] for name in needed if name in turn.missing]
+        for source in sources:
+            self.schedule.need(source, turn.node_id)
+        return bool(sources)
 
     def _source_result(self, source: str, consumer: str) -> Result | None:
         if not self.schedule.has(source, consumer):
@@ -315,6 +324,7 @@ class PromptRun:
             self._send_executed(node_id, ui)
         if any(result.expand is not None for result in results):
             expansion = expand(self.graph, node_id, results, ui)
+            self._check_classes(expansion.children)
             self._expanded[node_id] = expansion
             self.host.cache.add_keys({child: self._keys.key(child) for child in expansion.children})
             for child in expansion.children:
@@ -324,6 +334,13 @@ class PromptRun:
                 self.schedule.need(source, node_id)
             return
         self._keep(node_id, Result(merge_outputs(turn.definition, results), ui or None, meta))
+
+    def _check_classes(self, children: list[str]) -> None:
+        """Nobody has validated what an expansion brings: an unknown class fails the node that brought it."""
+        for child in children:
+            class_type = self.graph.node(child).get("class_type")
+            if class_type is None or self.host.definition(class_type) is None:
+                raise KeyError("class_type" if class_type is None else class_type)
 
     def _collect_expansion(self, node_id: str) -> None:
         expansion = self._expanded.pop(node_id)
@@ -337,20 +354,19 @@ class PromptRun:
         self._keep(node_id, Result(outputs, expansion.ui or None, self._meta(node_id)))
 
     def _keep(self, node_id: str, result: Result) -> None:
-        self.executed[node_id] = None
         self._check_slots(node_id, result)
         self._values[node_id] = result
         self.host.cache.put(node_id, result)
         self.send_progress(self.progress.finish(node_id))
+        self.executed[node_id] = None
         self.schedule.complete(node_id)
 
     def _check_slots(self, node_id: str, result: Result) -> None:
         """A link to a slot that the node does not have fails in the node itself (protocol 9)."""
-        for consumer in self.schedule:
-            inputs = self.graph.node(consumer).get("inputs")
-            for value in inputs.values() if isinstance(inputs, dict) else ():
-                if is_link(value) and value[0] == node_id:
-                    result.outputs[value[1]]
+        for consumer in self.schedule.consumers(node_id):
+            for _name, source, slot in links_of(self.graph.node(consumer)):
+                if source == node_id:
+                    result.outputs[slot]
 
     # -- asynchronous nodes
 
@@ -361,16 +377,10 @@ class PromptRun:
         self._step_due_tasks()
 
     def _step_due_tasks(self) -> None:
-        for node_id, task in list(self._tasks.items()):
-            while task.results is None and task.due <= self.host.now:
-                self._step_task(node_id, task)
-
-    def _step_task(self, node_id: str, task: _Task) -> None:
-        try:
-            task.due += next(task.calls)
-        except StopIteration as stop:
-            task.results = stop.value
-            self.schedule.waiting.discard(node_id)
+        for node_id, task in self._tasks.items():
+            task.advance(self.host.now)
+            if task.done:
+                self.schedule.waiting.discard(node_id)
 
     # -- messages
 
@@ -421,7 +431,10 @@ class PromptRun:
         return (node_id for node_id in self.graph.posted if self.definition(node_id).has_intermediate_output)
 
     def _report_cycle(self) -> None:
-        blamed = self.graph.display(next(iter(self.schedule)))
+        pending = list(self.schedule)
+        # posted nodes were looked at by validation, so a cycle is rather the fault of an expansion
+        expanded = next((node_id for node_id in pending if self.graph.parent(node_id) is not None), pending[0])
+        blamed = self.graph.display(expanded)
         self._tell_error(
             blamed, "Dependency cycle detected", "graph.DependencyCycleError", traceback=[], current_inputs=[]
         )

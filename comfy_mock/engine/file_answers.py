@@ -66,13 +66,13 @@ def _http_date(seconds: float) -> str:
 def _failed_condition(stat: FileStat, headers: Mapping[str, str]) -> int | None:
     """The status that a condition of the request calls for instead of the file: 412, 304, or None.
 
-    A condition on the ETag counts over the one on the time."""
-    if "if-match" in headers:
+    A condition on the ETag counts over the one on the time; an empty one is none."""
+    if headers.get("if-match"):
         if not _matches(headers["if-match"], _etag(stat), weak=False):
             return 412
     elif _changed_since(stat, headers.get("if-unmodified-since")):
         return 412
-    if "if-none-match" in headers:
+    if headers.get("if-none-match"):
         if _matches(headers["if-none-match"], _etag(stat), weak=True):
             return 304
     elif "if-modified-since" in headers:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,6 +81,9 @@ class Schedule:
         self._graph = graph
         self._is_cached, self._is_output, self._is_async, self._is_lazy = is_cached, is_output, is_async, is_lazy
         self._blockers: dict[str, int] = {}
+        self._places: dict[str, int] = {}
+        self._next_place = 0
+        self._ready: list[tuple[int, str]] = []
         self._consumers: dict[str, dict[str, None]] = {}
         self._linked: dict[str, set[str]] = {}
         self.waiting: set[str] = set()
@@ -88,8 +92,12 @@ class Schedule:
     def __bool__(self) -> bool:
         return bool(self._blockers)
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[str]:
         return iter(self._blockers)
+
+    def consumers(self, node_id: str) -> list[str]:
+        """The pending nodes that wait for a pending node."""
+        return list(self._consumers[node_id])
 
     def add(self, node_id: str) -> None:
         """Make a node pending, with all that it needs and that is not cached. Raises `MissingNode`."""
@@ -100,6 +108,9 @@ class Schedule:
                 continue
             self._blockers[current] = 0
             self._consumers[current] = {}
+            self._places[current] = self._next_place
+            self._ready.append((self._next_place, current))
+            self._next_place += 1
             for name, source, _slot in links_of(self._graph.node(current)):
                 if self._is_lazy(current, name):
                     continue
@@ -127,25 +138,35 @@ class Schedule:
         self._linked.setdefault(consumer, set()).add(source)
         if not self._is_cached(source) and consumer not in self._consumers[source]:
             self._consumers[source][consumer] = None
+            if not self._blockers[consumer]:
+                self._not_ready(consumer)
             self._blockers[consumer] += 1
+
+    def _not_ready(self, node_id: str) -> None:
+        del self._ready[bisect_left(self._ready, (self._places[node_id], node_id))]
 
     def pick(self) -> str | None:
         """The node whose turn it is, by the four rules of protocol 5.4; None when nothing is ready."""
-        ready = [node for node, count in self._blockers.items() if count == 0 and node not in self.waiting]
-        for node in ready:
+        for node in self._pickable():
             if self._is_output(node) or self._is_async(node):
                 return node
-        for node in ready:
+        for node in self._pickable():
             if any(self._is_output(consumer) for consumer in self._consumers[node]):
                 return node
-        for node in ready:
+        for node in self._pickable():
             for consumer in self._consumers[node]:
                 if any(self._is_output(second) for second in self._consumers[consumer]):
                     return node
-        return ready[0] if ready else None
+        return next(self._pickable(), None)
+
+    def _pickable(self) -> Iterator[str]:
+        return (node for _place, node in self._ready if node not in self.waiting)
 
     def complete(self, node_id: str) -> None:
-        """The node is done: it leaves the pending set and unblocks its consumers."""
+        """The node, which was ready, is done: it leaves the pending set and unblocks its consumers."""
+        self._not_ready(node_id)
         del self._blockers[node_id]
         for consumer in self._consumers.pop(node_id):
             self._blockers[consumer] -= 1
+            if not self._blockers[consumer]:
+                insort(self._ready, (self._places[consumer], consumer))

@@ -5,7 +5,7 @@ A picture is drawn when somebody looks at it, so a run that nobody looks at cost
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,8 @@ import PIL.Image
 Draw = Callable[[], PIL.Image.Image]
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+_DEPTH_MAX = 100
 
 TENSOR_BYTES_MAX = 2**35
 FRAMES_MAX = 2**18
@@ -33,17 +35,30 @@ def allocate(batch: int, width: int, height: int, channels: int) -> None:
 class Frame:
     """One picture of `width` x `height` pixels and 1, 3 or 4 channels, drawn on first use.
 
-    `fill` is the value of every pixel (0.0 to 1.0 per channel) of a uniform picture, and None otherwise.
+    `fill` is the value of every pixel (0.0 to 1.0 per channel) of a uniform picture, and None otherwise. `made_of` are
+    the frames that `draw` looks at: those at the end of a long chain are drawn at once, since drawing goes down the
+    chain by recursion.
     """
 
-    __slots__ = ("_draw", "_image", "channels", "fill", "height", "width")
+    __slots__ = ("_depth", "_draw", "_image", "channels", "fill", "height", "width")
 
     def __init__(
-        self, width: int, height: int, channels: int, draw: Draw | None = None, *, fill: tuple[float, ...] | None = None
+        self,
+        width: int,
+        height: int,
+        channels: int,
+        draw: Draw | None = None,
+        *,
+        fill: tuple[float, ...] | None = None,
+        made_of: Sequence[Frame] = (),
     ) -> None:
         if (draw is None) == (fill is None):
             raise TypeError("a Frame has either a function that draws it or a fill")
         self.width, self.height, self.channels, self.fill = width, height, channels, fill
+        for frame in made_of:
+            if frame._depth >= _DEPTH_MAX:
+                frame.image()
+        self._depth: int = 1 + max((frame._depth for frame in made_of), default=0)
         self._draw = draw
         self._image: PIL.Image.Image | None = None
 
@@ -59,6 +74,7 @@ class Frame:
                 drawn = self._draw()
                 self._image = drawn if drawn.mode == mode else drawn.convert(mode)
                 self._draw = None
+                self._depth = 0
         return self._image
 
 
@@ -138,11 +154,10 @@ class Latent:
     image: Image | None = None
     noise_mask: Mask | None = None
     type: str | None = None
+    temporal_downscale: int = 4
 
     def __post_init__(self) -> None:
         allocate(self.batch * (self.frames or 1), self.width, self.height, self.channels)
-
-    temporal_downscale: int = 4
 
     @property
     def shape(self) -> tuple[int, ...]:

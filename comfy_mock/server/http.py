@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from json import JSONDecodeError
 from typing import Any
 
 from comfy_contracts import jsontext
@@ -43,20 +44,23 @@ class HttpRequest:
         """
         _, parameters = header_value(self.headers.get("content-type", ""))
         try:
-            return self.body.decode(parameters.get("charset", "utf-8"))
+            return self.body.decode(parameters.get("charset") or "utf-8")
         except (LookupError, ValueError) as error:
             raise ServerTrouble(f"the body of {self.method} {self.path} cannot be decoded: {error}") from error
 
     def json(self) -> Any:
         """The body as JSON, whatever its `Content-Type` says; `NaN` and `Infinity` are legal (protocol 1.1).
 
-        Raises `MalformedJson` where the text is not JSON (an empty body too) and `ServerTrouble` where it is no text.
+        Raises `MalformedJson` where the text is not JSON (an empty body too), and `ServerTrouble` where it is no text
+        or where Python cannot hold its value: it is nested too deeply, or a number has too many digits.
         """
         text = self.text()
         try:
             return jsontext.loads(text)
-        except (ValueError, RecursionError) as error:
+        except JSONDecodeError as error:
             raise MalformedJson(f"the body of {self.method} {self.path} is not JSON: {error}") from error
+        except (ValueError, RecursionError) as error:
+            raise ServerTrouble(f"the body of {self.method} {self.path} is too much for Python: {error}") from error
 
     def form(self) -> Form:
         """The fields of a multipart or urlencoded body, of a repeated one the first; empty for other content types.

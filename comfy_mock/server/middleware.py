@@ -83,11 +83,10 @@ def _with_headers(answer: Answer, *headers: tuple[str, str]) -> Answer:
 
 def _compressed(answer: Answer, accept_encoding: str) -> Answer:
     """The recorded server compresses only for clients that know gzip, but prefers deflate when they know both."""
-    accepted = accept_encoding.lower()
     # Files are never compressed: theirs are the types without a charset.
-    if not answer.body or answer.content_type not in (JSON, PLAIN) or "gzip" not in accepted:
+    if not answer.body or answer.content_type not in (JSON, PLAIN) or "gzip" not in accept_encoding:
         return answer
-    encoding = "deflate" if "deflate" in accepted else "gzip"
+    encoding = "deflate" if "deflate" in accept_encoding.lower() else "gzip"
     compressor = zlib.compressobj(wbits=_ZLIB_WINDOW[encoding])
     body = compressor.compress(answer.body) + compressor.flush()
     return _with_headers(replace(answer, body=body), ("Content-Encoding", encoding))

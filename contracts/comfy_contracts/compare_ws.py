@@ -197,21 +197,26 @@ def _run(messages: list[Message], prompt: str) -> list[str]:
 
 def _align(expected: list[Message], got: list[Message], where: str, key_order: bool) -> Iterator[Difference]:
     """Compare two streams message by message, so that a missing one does not make all that follow it differ."""
-    left = [dumps(message.value, sort_keys=not key_order) for message in expected]
-    right = [dumps(message.value, sort_keys=not key_order) for message in got]
-    if left == right:
-        return
-    for tag, start, end, got_start, got_end in difflib.SequenceMatcher(None, left, right, autojunk=False).get_opcodes():
+    for tag, start, end, got_start, got_end in _opcodes(expected, got, key_order):
         if tag == "replace" and end - start == got_end - got_start:
-            for index in range(start, end):
-                one, other = expected[index], got[got_start + index - start]
-                place = f"{where} message {index} ({one.kind})"
-                yield from differences(one.value, other.value, place, key_order=key_order)
+            for index, other in zip(range(start, end), got[got_start:got_end], strict=True):
+                place = f"{where} message {index} ({expected[index].kind})"
+                yield from differences(expected[index].value, other.value, place, key_order=key_order)
         elif tag != "equal":
             for index in range(start, end):
                 yield Difference(f"{where} message {index}", expected[index].value, NOTHING)
-            for index in range(got_start, got_end):
-                yield Difference(f"{where} after message {start - 1}", NOTHING, got[index].value)
+            for other in got[got_start:got_end]:
+                yield Difference(f"{where} after message {start - 1}", NOTHING, other.value)
+
+
+def _opcodes(expected: list[Message], got: list[Message], key_order: bool) -> Sequence[tuple[str, int, int, int, int]]:
+    left = [dumps(message.value, sort_keys=not key_order) for message in expected]
+    right = [dumps(message.value, sort_keys=not key_order) for message in got]
+    if left == right:
+        return []
+    if [message.kind for message in expected] == [message.kind for message in got]:
+        return [("replace", 0, len(left), 0, len(right))]
+    return difflib.SequenceMatcher(None, left, right, autojunk=False).get_opcodes()
 
 
 # The stream rules

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterable
 from datetime import datetime, timezone
 from typing import Any
@@ -26,6 +27,7 @@ from comfy_contracts.har import (
 )
 
 _HTTP_1_1 = "HTTP/1.1"
+_TEXTUAL = re.compile(r"(?i)$|text/|multipart/|application/x-www-form-urlencoded|[^;]*(?:json|xml|javascript)")
 Headers = list[NameValue]
 
 
@@ -37,7 +39,7 @@ def headers_of(pairs: Iterable[tuple[str, str]]) -> Headers:
 def request_of(method: str, url: str, headers: Headers, body: bytes = b"") -> Request:
     """A request that was sent."""
     content_type = next((header.value for header in headers if header.name.lower() == "content-type"), "")
-    text = _text(body)
+    text = _text(body, content_type)
     return Request(
         method=method,
         url=url,
@@ -59,7 +61,8 @@ def request_of(method: str, url: str, headers: Headers, body: bytes = b"") -> Re
 
 def response_of(response: httpx.Response, body: bytes) -> Response:
     """An answer; `body` is as it was on the wire, before any content encoding is undone."""
-    text = _text(body)
+    content_type = response.headers.get("content-type", "")
+    text = _text(body, content_type)
     return Response(
         status=response.status_code,
         status_text=response.reason_phrase,
@@ -68,7 +71,7 @@ def response_of(response: httpx.Response, body: bytes) -> Response:
         headers=headers_of((name.decode("latin-1"), value.decode("latin-1")) for name, value in response.headers.raw),
         content=Content(
             size=len(body),
-            mime_type=response.headers.get("content-type", ""),
+            mime_type=content_type,
             text=UNSET if not body else _base64(body) if text is None else text,
             encoding="base64" if text is None else UNSET,
         ),
@@ -155,8 +158,10 @@ def _base64(content: bytes) -> str:
     return base64.b64encode(content).decode("ascii")
 
 
-def _text(body: bytes) -> str | None:
-    """The body as text, None where it must be kept in base64."""
+def _text(body: bytes, content_type: str) -> str | None:
+    """The body as text, where its type is one of text and it is; else it must be kept in base64."""
+    if _TEXTUAL.match(content_type) is None:
+        return None
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError:

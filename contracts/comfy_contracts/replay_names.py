@@ -78,9 +78,8 @@ class Translation:
 
     def _address(self, value: str) -> str:
         """The port is replaced, so that what named another host still does; the host only where it is a real name."""
-        host = self._recorded.hostname or ""
-        port, live_port = self._recorded.port or 80, self._live.port or (443 if self._live.scheme == "https" else 80)
-        value = re.sub(rf":{port}\b", f":{live_port}", value)
+        host, port = self._recorded.hostname or "", self._recorded.port or 80
+        value = re.sub(rf":{port}\b", f":{self._live.port}" if self._live.port else "", value)
         if self._live.hostname in _LOOPBACK:
             return value
         return re.sub(rf"(?<![\w.-]){re.escape(host)}(?![\w.-])", self._live.hostname or host, value)

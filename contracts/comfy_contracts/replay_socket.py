@@ -108,7 +108,8 @@ class ReplaySocket:
     async def closed_by_server(self) -> None:
         """Wait until the server hangs up."""
         if self._reader is not None:
-            await self._reader
+            # Whoever tires of waiting must not end the reading.
+            await asyncio.shield(self._reader)
 
     def entry(self) -> Entry:
         """The connection as an entry of a HAR."""

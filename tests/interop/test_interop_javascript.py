@@ -9,13 +9,13 @@ import pytest
 
 pytestmark = pytest.mark.interop
 
-PREVIEWS = ("--preview-method", "latent2rgb", "--speed", "4")
+PREVIEWS = ("--preview-method", "latent2rgb")
 
 
 def test_stable_canvas_comfyui_client_runs_its_whole_surface(
     serve: Callable[..., str], drive_node: Callable[..., Any]
 ) -> None:
-    url = serve(*PREVIEWS, "--accept-any-node", "--accept-any-model")
+    url = serve(*PREVIEWS, "--speed", "2", "--accept-any-node", "--accept-any-model")
     report = drive_node("stable_canvas.mjs", url, ["@stable-canvas/comfyui-client@1.5.9", "ws@8.23.0"])
     report.check(steps_min=25)
     assert len(report.facts["declared"]) > 90
@@ -23,7 +23,7 @@ def test_stable_canvas_comfyui_client_runs_its_whole_surface(
 
 
 def test_saintno_comfyui_sdk(serve: Callable[..., str], drive_node: Callable[..., Any]) -> None:
-    drive_node("saintno.mjs", serve(*PREVIEWS), ["@saintno/comfyui-sdk@0.3.1"]).check(steps_min=13)
+    drive_node("saintno.mjs", serve(*PREVIEWS), ["@saintno/comfyui-sdk@0.3.1"]).check(steps_min=12)
 
 
 def test_comfy_ui_client(serve: Callable[..., str], drive_node: Callable[..., Any]) -> None:

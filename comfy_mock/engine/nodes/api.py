@@ -60,7 +60,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Blocker:
-    """A value that keeps its consumers from being called; a message is reported by the first of them (protocol 5.10)."""
+    """A value whose consumers are not called; a message is reported by the first of them (protocol 5.10)."""
 
     message: str | None = None
 

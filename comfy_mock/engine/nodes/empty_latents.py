@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from comfy_mock.engine.nodes.api import Call, Output, node
+from comfy_mock.engine.nodes.frames import check_shape
 from comfy_mock.engine.values import Latent
 
 
@@ -38,19 +39,12 @@ def empty_latent(call: Call) -> Output:
     """Zeros for a picture or a video of a size in pixels, which need not be a multiple of anything (protocol 7.4)."""
     shape = _SHAPES[call.class_type]
     frames = None if shape.temporal is None else (call.inputs["length"] - 1) // shape.temporal + 1
-    return Output(
-        (
-            Latent(
-                call.inputs["width"] // shape.downscale,
-                call.inputs["height"] // shape.downscale,
-                call.inputs["batch_size"],
-                shape.channels,
-                frames,
-                shape.downscale,
-                temporal_downscale=shape.temporal or 1,
-            ),
-        )
-    )
+    width, height = call.inputs["width"] // shape.downscale, call.inputs["height"] // shape.downscale
+    batch = call.inputs["batch_size"]
+    check_shape(batch, shape.channels, *(() if frames is None else (frames,)), height, width)
+    temporal = shape.temporal or 1
+    latent = Latent(width, height, batch, shape.channels, frames, shape.downscale, temporal_downscale=temporal)
+    return Output((latent,))
 
 
 @node("EmptyQwenImageLayeredLatentImage")

@@ -31,6 +31,13 @@ _RGB = 3
 _RGBA = 4
 
 
+def check_shape(*shape: int) -> None:
+    """Raise `RuntimeError` as torch does when a tensor of this shape is to be made and a size is negative."""
+    negative = next((length for length in shape if length < 0), None)
+    if negative is not None:
+        raise RuntimeError(f"Trying to create tensor with negative dimension {negative}: {list(shape)}")
+
+
 def uniform(width: int, height: int, levels: Levels) -> Frame:
     """A frame of one colour."""
     return Frame(width, height, len(levels), fill=levels)
@@ -48,7 +55,7 @@ def mapped(
     width, height = size or (frame.width, frame.height)
     if levels is not None and frame.fill is not None:
         return uniform(width, height, levels(frame.fill))
-    return Frame(width, height, channels or frame.channels, lambda: draw(frame.image()))
+    return Frame(width, height, channels or frame.channels, lambda: draw(frame.image()), made_of=(frame,))
 
 
 def inverted(frame: Frame) -> Frame:
@@ -145,7 +152,7 @@ def with_alpha(colour: Frame, alpha: Frame) -> Frame:
         picture.putalpha(alpha.image())
         return picture
 
-    return Frame(colour.width, colour.height, _RGBA, draw)
+    return Frame(colour.width, colour.height, _RGBA, draw, made_of=(colour, alpha))
 
 
 def combined(
@@ -157,7 +164,9 @@ def combined(
     """What `draw` makes of two frames of one size and number of channels; `level` does the same for single levels."""
     if level is not None and first.fill is not None and second.fill is not None:
         return uniform(first.width, first.height, tuple(map(level, first.fill, second.fill)))
-    return Frame(first.width, first.height, first.channels, lambda: draw(first.image(), second.image()))
+    return Frame(
+        first.width, first.height, first.channels, lambda: draw(first.image(), second.image()), made_of=(first, second)
+    )
 
 
 def pasted(base: Frame, over: Frame, left: int, top: int, mask: Frame | None = None) -> Frame:
@@ -176,7 +185,8 @@ def pasted(base: Frame, over: Frame, left: int, top: int, mask: Frame | None = N
         picture.paste(over.image(), (left, top), None if mask is None else mask.image())
         return picture
 
-    return Frame(base.width, base.height, base.channels, draw)
+    made_of = (base, over) if mask is None else (base, over, mask)
+    return Frame(base.width, base.height, base.channels, draw, made_of=made_of)
 
 
 def faded(first: Frame, second: Frame, amount: float) -> Frame:

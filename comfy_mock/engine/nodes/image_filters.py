@@ -46,8 +46,8 @@ def image_blend(call: Call) -> Output:
     Raises `RuntimeError` with torch's message for two batches of different lengths, neither of one.
     """
     first, second = image(call, "image1"), image(call, "image2")
-    amount = call.inputs["blend_factor"]
-    level, draw = _MODES[call.inputs["blend_mode"]]
+    amount, mode = call.inputs["blend_factor"], call.inputs["blend_mode"]
+    level = _LEVELS[mode]
 
     def alike(frame: Frame) -> Frame:
         return fitted(with_channels(frame, first.channels), first.width, first.height, "bicubic", "center")
@@ -56,7 +56,11 @@ def image_blend(call: Call) -> Output:
         return clamp(one * (1.0 - amount) + level(one, other) * amount)
 
     def drawn(one: Picture, other: Picture) -> Picture:
-        return PIL.Image.blend(one, draw(one, other), amount)
+        if mode == "difference":
+            # one - amount * other: a difference below nothing still darkens, so only the sum may be clamped
+            part = other.point([round(level * amount) for level in range(256)] * len(other.getbands()))
+            return PIL.ImageChops.subtract(one, part)
+        return PIL.Image.blend(one, _PICTURES[mode](one, other), amount)
 
     pairs = zip(*broadcast(first.frames, each(second.frames, alike)), strict=True)
     return Output((Image(tuple(combined(one, other, drawn, mixed) for one, other in pairs)),))
@@ -73,13 +77,20 @@ def _soft_light(one: float, other: float) -> float:
     return one + (2 * other - 1) * (lifted - one)
 
 
-_MODES: dict[str, tuple[Callable[[float, float], float], Callable[[Picture, Picture], Picture]]] = {
-    "normal": (lambda _, other: other, lambda _, other: other),
-    "multiply": (lambda one, other: one * other, PIL.ImageChops.multiply),
-    "screen": (lambda one, other: 1 - (1 - one) * (1 - other), PIL.ImageChops.screen),
-    "overlay": (_overlay, PIL.ImageChops.overlay),
-    "soft_light": (_soft_light, PIL.ImageChops.soft_light),
-    "difference": (lambda one, other: one - other, PIL.ImageChops.subtract),
+_LEVELS: dict[str, Callable[[float, float], float]] = {
+    "normal": lambda _, other: other,
+    "multiply": lambda one, other: one * other,
+    "screen": lambda one, other: 1 - (1 - one) * (1 - other),
+    "overlay": _overlay,
+    "soft_light": _soft_light,
+    "difference": lambda one, other: one - other,
+}
+_PICTURES: dict[str, Callable[[Picture, Picture], Picture]] = {
+    "normal": lambda _, other: other,
+    "multiply": PIL.ImageChops.multiply,
+    "screen": PIL.ImageChops.screen,
+    "overlay": PIL.ImageChops.overlay,
+    "soft_light": PIL.ImageChops.soft_light,
 }
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
+
 import PIL.Image
 import PIL.ImageChops
 
@@ -19,7 +22,7 @@ from comfy_mock.engine.nodes.frames import (
     uniform,
     with_channels,
 )
-from comfy_mock.engine.values import Frame, Image, Mask, allocate
+from comfy_mock.engine.values import FRAMES_MAX, Frame, Image, Mask, allocate
 
 _SPACING = {
     "white": (1.0, 1.0, 1.0),
@@ -161,7 +164,8 @@ def split_image_to_tile_list(call: Call) -> Output:
     """Overlapping tiles, row by row, each a batch as large as the whole."""
     given = image(call, "image")
     tile = (call.inputs["tile_width"], call.inputs["tile_height"])
-    boxes = tile_boxes((given.width, given.height), tile, call.inputs["overlap"])
+    boxes = list(islice(tile_boxes((given.width, given.height), tile, call.inputs["overlap"]), FRAMES_MAX + 1))
+    allocate(len(boxes), *boxes[0][2:], 1)
     return Output(([_part(given, box) for box in boxes],))
 
 
@@ -176,25 +180,32 @@ def image_merge_tile_list(call: Call) -> Output:
     width, height = call.inputs["final_width"][0], call.inputs["final_height"][0]
     first = tiles[0]
     boxes = tile_boxes((width, height), (first.width, first.height), call.inputs["overlap"][0])
-    frames = []
-    for index in range(first.batch):
-        whole = uniform(width, height, (0.0,) * first.channels)
-        for tile, (left, top, _, _) in zip(tiles, boxes, strict=False):
-            whole = pasted(whole, with_channels(tile.frames[index % tile.batch], first.channels), left, top)
-        frames.append(whole)
-    return Output((Image(tuple(frames)),))
+    placed = list(zip(tiles, boxes, strict=False))
+    return Output((Image(tuple(_merged(placed, index, (width, height)) for index in range(first.batch))),))
 
 
-def tile_boxes(size: tuple[int, int], tile: tuple[int, int], overlap: int) -> list[Box]:
-    """Left, top, width and height of the tiles of a picture; those at the far edges are moved inside."""
+def _merged(placed: list[tuple[Image, Box]], index: int, size: tuple[int, int]) -> Frame:
+    channels = placed[0][0].channels
+    parts = [with_channels(tile.frames[index % tile.batch], channels) for tile, _ in placed]
+
+    def draw() -> Picture:
+        whole = uniform(*size, (0.0,) * channels).image().copy()
+        for part, (_, (left, top, _, _)) in zip(parts, placed, strict=True):
+            whole.paste(part.image(), (left, top))
+        return whole
+
+    return Frame(*size, channels, draw, made_of=parts)
+
+
+def tile_boxes(size: tuple[int, int], tile: tuple[int, int], overlap: int) -> Iterator[Box]:
+    """Left, top, width and height of the tiles of a picture, row by row; those at the far edges are moved inside."""
 
     def along(length: int, part: int) -> list[int]:
-        starts, step = [0], max(1, part - overlap)
-        while starts[-1] + part < length:
-            starts.append(min(starts[-1] + step, length - part))
-        return starts
+        step = max(1, part - overlap)
+        return [*range(0, length - part, step), length - part]
 
-    width, height = min(tile[0], size[0]), min(tile[1], size[1])
-    rows, columns = along(size[1], height), along(size[0], width)
-    allocate(len(rows) * len(columns), width, height, 1)
-    return [(left, top, width, height) for top in rows for left in columns]
+    width, height = max(1, min(tile[0], size[0])), max(1, min(tile[1], size[1]))
+    columns = along(size[0], width)
+    for top in along(size[1], height):
+        for left in columns:
+            yield left, top, width, height

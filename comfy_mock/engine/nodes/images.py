@@ -6,17 +6,18 @@ from collections.abc import Generator, Sequence
 
 from comfy_mock.engine.nodes.api import Call, Output, Step, Text, node
 from comfy_mock.engine.nodes.arguments import checked, grown, image
-from comfy_mock.engine.nodes.frames import each, fitted, repeated, uniform, with_channels
+from comfy_mock.engine.nodes.frames import check_shape, each, fitted, repeated, uniform, with_channels
 from comfy_mock.engine.values import Frame, Image
 
 
 @node("EmptyImage")
 def empty_image(call: Call) -> Output:
     """One colour, given as 0xRRGGBB (protocol 7.4)."""
-    color = call.inputs["color"]
+    color, batch = call.inputs["color"], call.inputs["batch_size"]
+    width, height = call.inputs["width"], call.inputs["height"]
+    check_shape(batch, height, width, 1)
     levels = tuple(((color >> shift) & 0xFF) / 0xFF for shift in (16, 8, 0))
-    frame = uniform(call.inputs["width"], call.inputs["height"], levels)
-    return Output((Image((frame,) * call.inputs["batch_size"]),))
+    return Output((Image(repeated((uniform(width, height, levels),), batch)),))
 
 
 @node("GetImageSize")

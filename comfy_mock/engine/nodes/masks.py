@@ -14,6 +14,7 @@ from comfy_mock.engine.nodes.frames import (
     Picture,
     broadcast,
     channel,
+    check_shape,
     clamp,
     combined,
     cropped,
@@ -34,7 +35,9 @@ _HALF = 0.5
 @node("SolidMask")
 def solid_mask(call: Call) -> Output:
     """One level everywhere."""
-    return Output((Mask((uniform(call.inputs["width"], call.inputs["height"], (call.inputs["value"],)),)),))
+    width, height = call.inputs["width"], call.inputs["height"]
+    check_shape(1, height, width)
+    return Output((Mask((uniform(width, height, (call.inputs["value"],)),)),))
 
 
 @node("InvertMask")

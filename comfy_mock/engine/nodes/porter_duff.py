@@ -155,7 +155,7 @@ def _composited(mode: str, source: Frame, destination: Frame, alphas: list[Frame
         premultiplied = PIL.Image.merge("RGBa", [*bands, _alpha(mode, src_alpha, dst_alpha).picture])
         return premultiplied.convert("RGBA")
 
-    whole = Frame(width, height, _RGB + 1, draw)
+    whole = Frame(width, height, _RGB + 1, draw, made_of=(source, destination, *alphas))
     return with_channels(whole, _RGB), channel(whole, _RGB)
 
 

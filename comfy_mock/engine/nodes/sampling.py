@@ -12,7 +12,7 @@ from comfy_mock.engine.nodes.frames import faded, fitted, pasted, repeated
 from comfy_mock.engine.nodes.generated import conditioning_texts, subject_frame
 from comfy_mock.engine.nodes.sigmas import denoised_sigmas, sigmas_of
 from comfy_mock.engine.previews import sampler_preview
-from comfy_mock.engine.values import Image, Latent, Opaque, Subject
+from comfy_mock.engine.values import Image, Latent, Opaque, Subject, allocate
 
 STEP_SECONDS = 0.15
 """A step at up to 512 x 512 pixels; more pixels or a batch take longer in proportion, up to `SLOWEST` times."""
@@ -67,11 +67,13 @@ def _prompt_of(call: Call, name: str) -> tuple[str, ...]:
 def sample(call: Call, steps: int, subject: Subject, denoise: float) -> Generator[Step, None, Latent]:
     """The steps of a sampler on the input `latent_image`, and what comes out of it.
 
-    Previews show the first of the batch, one pixel per latent cell. Without steps the latent stays as it is.
+    Previews show the first of the batch, one pixel per latent cell. Without steps the latent stays as it is. Raises
+    `RuntimeError` as torch does where the noise levels of so many steps do not fit into memory.
     """
     given = latent(call, "latent_image")
     if steps <= 0:
         return given
+    allocate(steps, 1, 1, 1)
     cells = given.width * given.height * given.batch * (given.frames or 1)
     seconds = STEP_SECONDS * min(max(1.0, cells / _BASE_CELLS), SLOWEST)
     for step in range(1, steps + 1):

@@ -8,8 +8,8 @@ import random
 import struct
 from collections.abc import Sequence
 from functools import partial
+from html import escape
 from typing import Any
-from xml.sax.saxutils import escape
 
 from comfy_mock.engine.media import Texts, safetensors
 from comfy_mock.engine.media import pictures as files_of

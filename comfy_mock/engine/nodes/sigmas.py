@@ -12,7 +12,7 @@ from typing import Any
 
 from comfy_mock.engine.nodes.api import Call, Output, node
 from comfy_mock.engine.nodes.arguments import argument
-from comfy_mock.engine.values import Opaque
+from comfy_mock.engine.values import Opaque, allocate
 
 SIGMA_MAX, SIGMA_MIN = 14.614642, 0.0291675
 """The ends of the noise levels of Stable Diffusion 1, which stand in for those of all models."""
@@ -38,14 +38,18 @@ def sigmas_of(value: Any) -> Sigmas:
 
 def karras(steps: int, sigma_max: float = SIGMA_MAX, sigma_min: float = SIGMA_MIN, rho: float = _RHO) -> Sigmas:
     """`steps` levels by the rule of Karras et al. (2022), and 0."""
-    if rho == 0:
-        raise ZeroDivisionError("float division by zero")
+    return _karras_at(_ramp(steps), sigma_max, sigma_min, rho)
+
+
+def _karras_at(ramp: Sequence[float], sigma_max: float, sigma_min: float, rho: float) -> Sigmas:
     last, first = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
-    return (*((first + at * (last - first)) ** rho for at in _ramp(steps)), 0.0)
+    return (*((first + at * (last - first)) ** rho for at in ramp), 0.0)
 
 
-def _ramp(steps: int) -> list[float]:
-    return [step / (steps - 1) if steps > 1 else 0.0 for step in range(steps)]
+def _ramp(steps: int, first: int = 0) -> list[float]:
+    """How far each of `steps` steps, from number `first` on, is on the way."""
+    allocate(steps - first, 1, 1, 1)
+    return [step / (steps - 1) if steps > 1 else 0.0 for step in range(first, steps)]
 
 
 @node("KarrasScheduler")
@@ -112,7 +116,8 @@ def denoised_sigmas(steps: int, denoise: float) -> Sigmas:
     """The levels of `steps` steps that undo `denoise` (0.0 to 1.0) of the noise."""
     if denoise <= 0.0:
         return ()
-    return karras(max(steps, int(steps / denoise)))[-(steps + 1) :]
+    whole = max(steps, int(steps / denoise))
+    return _karras_at(_ramp(whole, whole - steps), SIGMA_MAX, SIGMA_MIN, _RHO)
 
 
 @node("SplitSigmas")

@@ -6,13 +6,15 @@ from dataclasses import replace
 
 from comfy_mock.engine.nodes.api import Call, Output, node
 from comfy_mock.engine.nodes.arguments import audio
-from comfy_mock.engine.values import Audio
+from comfy_mock.engine.values import Audio, allocate
 
 
 @node("EmptyAudio")
 def empty_audio(call: Call) -> Output:
     """Silence."""
-    return Output((Audio(call.inputs["duration"], call.inputs["sample_rate"], call.inputs["channels"]),))
+    duration, rate, channels = (call.inputs[name] for name in ("duration", "sample_rate", "channels"))
+    allocate(1, round(duration * rate), channels, 1)
+    return Output((Audio(duration, rate, channels),))
 
 
 @node("TrimAudioDuration")

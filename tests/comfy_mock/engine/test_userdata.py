@@ -31,7 +31,7 @@ class Bench:
 def bench() -> Bench:
     made = Bench()
     for name in ("workflows/a.json", "workflows/sub/b.json", ".hidden/x", "top.txt"):
-        made.files.write(f"{ROOT}/{name}", b"12", now=12.3456)
+        made.files.write(f"{ROOT}/{name}", b"12", now=1.0)
     return made
 
 

@@ -4,13 +4,10 @@ import { mkdtemp, readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ComfyUIClient } from "comfy-ui-client";
-import { checkpoint, failing, finish, host, pngSize, step, textToImage } from "./harness.mjs";
+import { checkpoint, failing, finish, host, imageToImage, pngSize, step, textToImage } from "./harness.mjs";
 
 const client = new ComfyUIClient(host, "comfy-ui-client");
-const picture = Buffer.from(
-  "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==",
-  "base64",
-);
+const folder = await mkdtemp(join(tmpdir(), "comfy-"));
 await client.connect();
 
 await step("metadata", async () => {
@@ -27,7 +24,6 @@ await step("metadata", async () => {
 await step("a prompt and its pictures", async () => {
   const images = await client.getImages(textToImage({ seed: 3001, batch: 2, prefix: "client" }));
   assert.deepEqual(images[9].map(({ image }) => image.filename), ["client_00001_.png", "client_00002_.png"]);
-  const folder = await mkdtemp(join(tmpdir(), "comfy-"));
   await client.saveImages(images, folder);
   assert.deepEqual(pngSize(await readFile(join(folder, "client_00002_.png"))), [64, 64]);
 });
@@ -39,24 +35,21 @@ await step("history", async () => {
 });
 
 await step("upload and use", async () => {
-  const stored = await client.uploadImage(picture, "dot.png", true);
-  assert.deepEqual(stored, { name: "dot.png", subfolder: "", type: "input" });
-  const images = await client.getImages({
-    1: { class_type: "LoadImage", inputs: { image: "dot.png" } },
-    2: { class_type: "PreviewImage", inputs: { images: ["1", 0] } },
-  });
-  assert.deepEqual(pngSize(await images[2][0].blob.arrayBuffer()), [1, 1]);
-  assert.equal(images[2][0].image.type, "temp");
-  const original = await client.getImage("dot.png", "", "input");
+  const picture = await readFile(join(folder, "client_00002_.png"));
+  const stored = await client.uploadImage(picture, "mine.png", true);
+  assert.deepEqual(stored, { name: "mine.png", subfolder: "", type: "input" });
+  const images = await client.getImages(imageToImage({ seed: 3002, image: "mine.png" }));
+  assert.deepEqual(pngSize(await images[9][0].blob.arrayBuffer()), [64, 64]);
+  const original = await client.getImage("mine.png", "", "input");
   assert.deepEqual(Buffer.from(await original.arrayBuffer()), picture);
 });
 
 await step("refused and failing prompts", async () => {
-  const broken = textToImage({ seed: 3002 });
+  const broken = textToImage({ seed: 3003 });
   delete broken[9].inputs.images;
   const error = await client.getImages(broken).catch((reason) => JSON.parse(reason.message));
   assert.equal(error.node_errors[9].errors[0].type, "required_input_missing");
-  assert.deepEqual(await client.getImages(failing(3)), {});
+  assert.deepEqual(await client.getImages(failing(3004)), {});
 });
 
 await step("what this client cannot read of any server", async () => {
@@ -64,7 +57,7 @@ await step("what this client cannot read of any server", async () => {
   await assert.rejects(client.interrupt(), SyntaxError);
   await assert.rejects(client.editHistory({ clear: true }), SyntaxError);
   assert.deepEqual(await client.getHistory(), {});
-  await assert.rejects(client.uploadMask(picture, "m.png", { filename: "dot.png", type: "input" }), SyntaxError);
+  await assert.rejects(client.uploadMask(Buffer.from("x"), "m.png", { filename: "mine.png", type: "input" }), SyntaxError);
 });
 
 await client.disconnect();

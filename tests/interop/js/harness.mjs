@@ -59,10 +59,13 @@ export function textToImage({ seed, steps: count = 4, size = 64, batch = 1, pref
   };
 }
 
-/** A graph that is accepted and fails in its last node: it saves outside of the output folder. */
-export function failing(color) {
-  return {
-    1: { class_type: "EmptyImage", inputs: { width: 8, height: 8, batch_size: 1, color } },
-    2: { class_type: "SaveImage", inputs: { filename_prefix: "../../outside", images: ["1", 0] } },
-  };
+/** Image to image, from an uploaded picture. */
+export function imageToImage({ image, ...options }) {
+  const graph = textToImage(options);
+  graph[5] = { class_type: "VAEEncode", inputs: { pixels: ["10", 0], vae: ["4", 2] } };
+  graph[10] = { class_type: "LoadImage", inputs: { image } };
+  return graph;
 }
+
+/** A graph that is accepted and fails in its last node: it saves outside of the output folder. */
+export const failing = (seed) => textToImage({ seed, prefix: "../../outside" });

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from comfy_api_simplified import ComfyApiError, ComfyApiWrapper, ComfyWorkflowWrapper
-from harness import BASE, CHECKPOINT, failing, finish, load_and_save, png_size, raises, step, text_to_image
+from harness import BASE, CHECKPOINT, failing, finish, image_to_image, png_size, raises, step, text_to_image
 
 api = ComfyApiWrapper(f"{BASE}/")
 
@@ -51,31 +51,18 @@ def upload_and_use() -> None:
     stored = api.upload_image("mine.png")
     assert stored == {"name": "mine.png", "subfolder": "default_upload_folder", "type": "input"}
     assert api.get_image("mine.png", "default_upload_folder", "input") == Path("mine.png").read_bytes()
-    workflow = ComfyWorkflowWrapper(load_and_save())
+    workflow = ComfyWorkflowWrapper(image_to_image(4005))
     workflow.set_node_param("Load Image", "image", f"{stored['subfolder']}/{stored['name']}")
-    api.queue_prompt(workflow, "nobody")
-    while api.get_queue() != {"queue_running": [], "queue_pending": []}:
-        pass
+    assert [png_size(data) for data in api.queue_and_wait_images(workflow, "Save Image").values()] == [(64, 64)]
 
 
 @step
 def refused_and_failing_prompts() -> None:
-    broken = text_to_image(4005)
+    broken = text_to_image(4006)
     broken["4"]["inputs"]["ckpt_name"] = "none.safetensors"
     assert "400" in str(raises(ComfyApiError, lambda: api.queue_prompt(broken)))
-    prompt_id = api.queue_prompt(failing(4))["prompt_id"]
-    while prompt_id not in (history := api.get_history(prompt_id)):
-        pass
-    messages = history[prompt_id]["status"]["messages"]
-    assert [name for name, _ in messages] == ["execution_start", "execution_cached", "execution_error"]
+    raises(ComfyApiError, lambda: api.queue_and_wait_images(ComfyWorkflowWrapper(failing(4007)), "Save Image"))
     raises(ComfyApiError, lambda: api.get_image("none.png", "", "output"))
-
-
-@step
-def a_slow_failure_is_heard_on_the_socket() -> None:
-    graph = text_to_image(4006, steps=10)
-    graph["9"]["inputs"]["filename_prefix"] = "../../outside"
-    raises(ComfyApiError, lambda: api.queue_and_wait_images(ComfyWorkflowWrapper(graph), "Save Image"))
 
 
 finish()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-from harness import HOST, failing, finish, load_and_save, png_size, step, text_to_image
+from harness import HOST, failing, finish, image_to_image, png_size, step, text_to_image
 
 ADDRESS = ["--host", HOST.split(":")[0], "--port", HOST.split(":")[1]]
 
@@ -34,7 +34,8 @@ def write(name: str, graph: object) -> str:
 
 @step
 def run_and_wait() -> None:
-    output = comfy("run", "--workflow", write("t2i.json", text_to_image(7001)), *ADDRESS, "--wait", "--no-json")
+    path = write("t2i.json", text_to_image(7001))
+    output = comfy("--no-json", "run", "--workflow", path, *ADDRESS, "--wait")
     assert "interop_00001_.png" in output, output
 
 
@@ -76,7 +77,9 @@ def upload_and_use() -> None:
     with urlopen(f"http://{HOST}/view?filename=example.png&type=input") as answer:
         Path("mine.png").write_bytes(answer.read())
     comfy("upload", "mine.png", *ADDRESS)
-    events = stream("run", "--workflow", write("load.json", load_and_save("mine.png")), *ADDRESS, "--wait", "--json")
+    events = stream(
+        "run", "--workflow", write("i2i.json", image_to_image(7006, "mine.png")), *ADDRESS, "--wait", "--json"
+    )
     assert events[-1]["ok"] is True, events[-1]
 
 
@@ -98,10 +101,10 @@ def refused_by_the_server() -> None:
 
 @step
 def failing_while_it_runs() -> None:
-    path = write("failing.json", failing(7))
+    path = write("failing.json", failing(7007))
     events = stream("run", "--workflow", path, *ADDRESS, "--wait", "--json", exit_code=1)
     (error,) = [event for event in events if event["type"] == "execution_error"]
-    assert error["details"]["node_id"] == "2", error
+    assert error["details"]["node_id"] == "9", error
     assert error["details"]["exception_type"] == "Exception", error
 
 

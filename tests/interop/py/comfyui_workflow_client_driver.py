@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from comfyuiclient import ComfyUIClient, ComfyUIClientAsync
-from harness import HOST, failing, finish, load_and_save, raises, step, text_to_image
+from harness import HOST, failing, finish, image_to_image, raises, step, text_to_image
 from PIL import Image
 
 
@@ -29,13 +29,11 @@ def blocking_prompt_and_picture() -> None:
 
 @step
 def blocking_upload_and_use() -> None:
-    client = ComfyUIClient(HOST, write("load.json", load_and_save()))
+    client = ComfyUIClient(HOST, write("load.json", image_to_image(5006)))
     client.connect()
-    client.set_data(key="Load Image", image=Image.new("RGB", (24, 16), (200, 30, 90)))
-    assert client.comfyui_prompt["1"]["inputs"]["image"] == "temp/temp.png"
-    saved = client.generate(["Save Image"])["Save Image"]
-    assert saved.size == (24, 16)
-    assert saved.convert("RGB").getpixel((3, 3)) == (200, 30, 90)
+    client.set_data(key="Load Image", image=Image.new("RGB", (128, 64), (200, 30, 90)))
+    assert client.comfyui_prompt["10"]["inputs"]["image"] == "temp/temp.png"
+    assert client.generate(["Save Image"])["Save Image"].size == (128, 64)
     client.close()
 
 
@@ -83,10 +81,10 @@ def asynchronous() -> None:
         await client.connect()
         await client.set_data(key="KSampler", seed=5005)
         assert (await client.generate(["Save Image"]))["Save Image"].size == (64, 64)
-        client.comfyui_prompt = load_and_save()
-        await client.set_data(key="Load Image", image=Image.new("RGB", (8, 4)))
-        assert (await client.generate(["Save Image"]))["Save Image"].size == (8, 4)
-        client.comfyui_prompt = failing(5)
+        client.comfyui_prompt = image_to_image(5007)
+        await client.set_data(key="Load Image", image=Image.new("RGB", (64, 128)))
+        assert (await client.generate(["Save Image"]))["Save Image"].size == (64, 128)
+        client.comfyui_prompt = failing(5008)
         assert await client.generate(["Save Image"]) == {}
         await client.close()
 

@@ -68,20 +68,17 @@ def text_to_image(
     }
 
 
-def load_and_save(image: str = "example.png") -> dict[str, Any]:
-    """A graph that saves an uploaded picture again."""
-    return {
-        "1": _node("LoadImage", "Load Image", image=image),
-        "2": _node("SaveImage", "Save Image", images=["1", 0], filename_prefix="loaded"),
-    }
+def image_to_image(seed: int, image: str = "example.png") -> dict[str, Any]:
+    """Image to image, from an uploaded picture."""
+    graph = text_to_image(seed)
+    graph["5"] = _node("VAEEncode", "VAE Encode", pixels=["10", 0], vae=["4", 2])
+    graph["10"] = _node("LoadImage", "Load Image", image=image)
+    return graph
 
 
-def failing(color: int = 0) -> dict[str, Any]:
+def failing(seed: int) -> dict[str, Any]:
     """A graph that is accepted and fails in its last node: it saves outside of the output folder."""
-    return {
-        "1": _node("EmptyImage", "Empty Image", width=8, height=8, batch_size=1, color=color),
-        "2": _node("SaveImage", "Save Image", filename_prefix="../../outside", images=["1", 0]),
-    }
+    return text_to_image(seed, prefix="../../outside")
 
 
 def _node(class_type: str, title: str, **inputs: Any) -> dict[str, Any]:
