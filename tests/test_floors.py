@@ -21,7 +21,7 @@ UNSEEDED = {
     "os.urandom", "uuid.uuid1", "uuid.uuid4",
 }  # fmt: skip
 
-SHELLS_OF_CONTRACTS = {"replay"}
+SHELLS_OF_CONTRACTS = {"replay", "replay_socket"}
 """The modules of comfy_contracts that do talk to a server."""
 
 

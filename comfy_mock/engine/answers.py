@@ -19,7 +19,8 @@ class Answer:
     as the real server's empty answers do (protocol 1.1). `chunked` marks the answers of its static file handler that
     come without a `Content-Length` (protocol 1.2). `reason` replaces the standard reason phrase.
     `from_exception` marks answers that bypass the middlewares' after-work: they have no CORS, CSP or cache headers
-    (protocol 1.3).
+    (protocol 1.3). `malformed` marks refusals of requests that the real server's HTTP parser does not understand: they
+    are HTTP/1.0, and close the connection.
     """
 
     status: int = 200
@@ -29,6 +30,7 @@ class Answer:
     chunked: bool = False
     reason: str | None = None
     from_exception: bool = False
+    malformed: bool = False
 
 
 def empty(status: int = 200) -> Answer:

@@ -64,15 +64,18 @@ class Clients:
             return []
         try:
             message = jsontext.loads(data)
-        except ValueError:
+        except (ValueError, RecursionError):
             return []
         if not isinstance(message, dict):
             return []
-        state.first_message_seen = True
-        if message.get("type") != "feature_flags":
+        is_flags = message.get("type") == "feature_flags"
+        if is_flags and state.client_id not in self._current:
+            # the real server fails to store them, and so the window stays open
             return []
-        if state.client_id in self._current:
-            self._flags[state.client_id] = message.get("data", {})
+        state.first_message_seen = True
+        if not is_flags:
+            return []
+        self._flags[state.client_id] = message.get("data", {})
         return self.to_client(state.client_id, FeatureFlags(data=self._features()))
 
     def to_all(self, payload: Payload) -> list[Outgoing]:
@@ -88,16 +91,17 @@ class Clients:
         """Whether any id has a socket."""
         return bool(self._current)
 
-    def is_connected(self, client_id: str) -> bool:
-        """Whether an id has a socket."""
-        return client_id in self._current
+    def is_connected(self, client_id: Any) -> bool:
+        """Whether an id has a socket; one that is no string never has."""
+        return isinstance(client_id, str) and client_id in self._current
 
     def wants_preview_metadata(self, client_id: Any) -> bool:
         """Whether the client asked for previews with metadata: only by exactly `true` (protocol 6.3).
 
-        Raises `AttributeError` where it sent `"data": null`, which fails the run there as here.
+        Raises `AttributeError` where it sent `"data": null` or anything else that is no object, which fails the run
+        there as here.
         """
         flags = self._flags.get(client_id, {}) if isinstance(client_id, str) else {}
-        if flags is None:
-            raise AttributeError("'NoneType' object has no attribute 'get'")
-        return isinstance(flags, dict) and flags.get("supports_preview_metadata") is True
+        if not isinstance(flags, dict):
+            raise AttributeError(f"'{type(flags).__name__}' object has no attribute 'get'")
+        return flags.get("supports_preview_metadata") is True

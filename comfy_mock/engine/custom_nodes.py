@@ -8,7 +8,7 @@ from typing import Any
 
 import PIL.Image
 
-from comfy_mock.engine.nodes.api import Behaviour, Call, Output
+from comfy_mock.engine.nodes.api import Behaviour, Blocker, Call, Output
 from comfy_mock.engine.values import Frame, Image, Mask
 
 NodeFunction = Callable[..., Any]
@@ -76,6 +76,8 @@ class CustomNode:
         ui = None
         if isinstance(returned, dict) and ("ui" in returned or "result" in returned):
             ui, returned = returned.get("ui"), returned.get("result", ())
+        if isinstance(returned, Blocker):
+            return Output((returned,) * len(self.outputs), ui)
         values = returned if isinstance(returned, tuple) else () if returned is None else (returned,)
         if len(values) != len(self.outputs) and (self.outputs or values):
             raise ValueError(f"{self.class_type} returned {len(values)} values for {len(self.outputs)} outputs")

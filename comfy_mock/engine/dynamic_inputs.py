@@ -57,7 +57,8 @@ def run_time_complaint(definition: NodeDefinition, inputs: Mapping[str, Any]) ->
     missing = [
         name
         for name, spec in definition.required.items()
-        if name not in inputs and (name not in declared if input_type(spec) == DYNAMIC_COMBO else _is_lost(spec, inputs))
+        if name not in inputs
+        and (name not in declared if input_type(spec) == DYNAMIC_COMBO else _is_lost(spec, inputs))
     ]
     return missing_arguments(function_name(definition), missing) if missing else None
 

@@ -20,7 +20,7 @@ from comfy_mock.engine.execution import Steps
 from comfy_mock.engine.features import features
 from comfy_mock.engine.files import Files, Folders
 from comfy_mock.engine.jobs import BadQuery, InvalidJobIds, cancel_targets
-from comfy_mock.engine.logs import Level, LogBook, start_up_lines
+from comfy_mock.engine.logs import Level, LogBook, refusal_lines, start_up_lines
 from comfy_mock.engine.memory_files import MemoryFiles
 from comfy_mock.engine.models import ModelFolders
 from comfy_mock.engine.nodes import behaviour
@@ -119,11 +119,9 @@ class Engine:
         """When `advance` is wanted next, None while nothing is going on."""
         if self._run is not None:
             return self._due
-        if self._free_requested:
-            return self.now
-        if not self.queue.pending:
-            return None
-        return self.now if self._take_at is None else self._take_at
+        if self.queue.pending:
+            return self.now if self._take_at is None else self._take_at
+        return self.now if self._free_requested else None
 
     def take_outgoing(self) -> list[Outgoing]:
         """The messages collected since the last call, in order."""
@@ -132,12 +130,9 @@ class Engine:
 
     def _take(self, now: float) -> bool:
         """Begin the next prompt if there is one and the worker has noticed by `now`."""
-        if self._free_requested:
-            self._free_requested = False
-            self.cache.clear()
-            self.instances.clear()
         if not self.queue.pending:
             self._take_at = None
+            self._free_if_asked()
             return False
         if self._take_at is None:
             self._take_at = self.now + TAKE_S
@@ -154,6 +149,15 @@ class Engine:
             self._due += next(self._run)
         except StopIteration:
             self._run = None
+            self._free_if_asked()
+
+    def _free_if_asked(self) -> None:
+        """What the worker does when it is idle, and between two prompts (protocol 4.5)."""
+        if self._free_requested:
+            self._free_requested = False
+            self.cache.clear()
+            self.instances.clear()
+            self.success = True
 
     # -- sending
 
@@ -221,6 +225,7 @@ class Engine:
 
     def submit(self, body: Any, *, usage_source: str | None = None) -> Answer:
         """`POST /prompt`. Raises `ServerTrouble`."""
+        self.log("got prompt")
         submission = submit(
             body,
             counter=self._counter,
@@ -231,7 +236,6 @@ class Engine:
             profile=self.profile,
         )
         if submission.item is not None:
-            self.log("got prompt")
             self.queue.put(submission.item)
         return submission.answer
 
@@ -239,7 +243,7 @@ class Engine:
         self.object_info.learn(prompt)
         if self.profile.has("node_replacements"):
             replace_nodes(prompt, self.definition)
-        return validate(
+        verdict = validate(
             prompt,
             targets,
             definitions=self.definition,
@@ -248,6 +252,11 @@ class Engine:
             hash_seed=self.options.hash_seed,
             accepts_any=self.object_info.accepts_any,
         )
+        for line in refusal_lines(verdict.node_errors):
+            self.log(line, level="ERROR")
+        if not verdict.valid:
+            self.log(f"invalid prompt: {verdict.error}", level="WARNING")
+        return verdict
 
     def mint_uuid(self) -> str:
         """A random UUID of version 4, from the engine's own seed."""

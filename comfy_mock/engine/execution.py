@@ -440,6 +440,7 @@ class PromptRun:
         )
 
     def _report_interruption(self, node_id: str) -> None:
+        self.host.log("Processing interrupted")
         real = self.graph.real(node_id)
         message = messages.ExecutionInterrupted(
             prompt_id=self.prompt_id,
@@ -454,6 +455,7 @@ class PromptRun:
     def _report_error(self, error: Exception) -> None:
         failure = describe(error, self._current)
         self.host.log(f"!!! Exception during processing !!! {failure.message}", level="ERROR")
+        self.host.log("Traceback (most recent call last):\n" + "".join(failure.traceback), level="ERROR")
         logger.debug("prompt %s failed in node %s", self.prompt_id, failure.node_id, exc_info=error)
         self._tell_error(
             failure.node_id,

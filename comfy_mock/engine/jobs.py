@@ -201,7 +201,7 @@ def _finished(entry: Mapping[str, Any]) -> dict[str, Any]:
             "create_time": extra_data.get("create_time"),
             "execution_start_time": messages.get("execution_start", {}).get("timestamp"),
             "execution_end_time": end.get("timestamp"),
-            "execution_error": error if status == "failed" else None,
+            "execution_error": error,
             "outputs_count": count,
             "previewable_outputs_count": previewable,
             "preview_output": preview,

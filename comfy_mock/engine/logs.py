@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any, Literal
 
@@ -68,6 +68,24 @@ class LogBook:
     def _size(self) -> TerminalSize | None:
         told, self._size_told = self._size_told, True
         return None if told else _SIZE
+
+
+def refusal_lines(node_errors: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What a server writes about outputs that it will not run, given the `node_errors` of its answer (protocol 3.4)."""
+    lines: list[str] = []
+    for output in dict.fromkeys(output for entry in node_errors.values() for output in entry["dependent_outputs"]):
+        lines.append(f"Failed to validate prompt for output {output}:")
+        if output in node_errors:
+            lines += ["* (prompt):", *_reason_lines(node_errors[output])]
+        for node_id, entry in node_errors.items():
+            if entry["dependent_outputs"][0] == output:
+                lines += [f"* {entry['class_type']} {node_id}:", *_reason_lines(entry)]
+        lines.append("Output will be ignored")
+    return lines
+
+
+def _reason_lines(entry: Mapping[str, Any]) -> list[str]:
+    return [f"  - {reason['message']}: {reason['details']}" for reason in entry["errors"]]
 
 
 def start_up_lines(options: Options) -> list[str]:

@@ -39,7 +39,7 @@ class NumberCounter:
             if "number" in body:
                 return float(body["number"])
             front = "front" in body and body["front"]
-        except (TypeError, ValueError) as problem:
+        except (TypeError, ValueError, OverflowError) as problem:
             raise ServerTrouble(f"no number can be had of this body: {problem}") from problem
         number = -self.next if front else self.next
         self.next += 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 from types import ModuleType
 
 from starlette.applications import Starlette
-from starlette.routing import Mount
 
 from comfy_mock.server.routes import (
     assets,
@@ -44,4 +43,7 @@ ROUTES: tuple[ModuleType, ...] = (
 def create_app(server: Server) -> Starlette:
     """The ASGI app of a fake server."""
     endpoints = [endpoint for module in ROUTES for endpoint in module.ENDPOINTS]
-    return Starlette(routes=[Mount("", app=Shell(server, endpoints))])
+    app = Starlette()
+    # Not a route: Starlette's own have no line breaks in their paths, and none that does not begin with a slash.
+    app.router.default = Shell(server, endpoints)
+    return app

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from email.utils import format_datetime
@@ -19,6 +20,7 @@ SERVER = "Python/3.11 aiohttp/3.14.5"
 
 RawHeaders = list[tuple[bytes, bytes]]
 
+_HOST = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*://[^/?]*")
 _UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _WITHOUT_LENGTH = (204, 304)
 
@@ -35,14 +37,24 @@ class BodyTooLarge(Exception):
         self.unread = unread
 
 
-def request_of(scope: Scope) -> HttpRequest:
-    """The request of an ASGI scope (of a WebSocket: its upgrade request), with no body yet."""
+def target_of(scope: Scope) -> str:
+    """The target of the request line as sent: path and query, in odd cases more than that."""
     raw_path = scope.get("raw_path") or quote(scope["path"]).encode("ascii")
+    path, query = raw_path.decode("latin-1"), scope["query_string"].decode("latin-1")
+    return f"{path}?{query}" if query else path
+
+
+def request_of(scope: Scope) -> HttpRequest:
+    """The request of an ASGI scope (of a WebSocket: its upgrade request), with no body yet.
+
+    A target with scheme and host, as proxies are sent, is cut down to its path and query; so is one with a fragment.
+    """
     headers: dict[str, str] = {}
     for name, value in scope["headers"]:
         headers.setdefault(name.decode("latin-1").lower(), value.decode("utf-8", "surrogateescape"))
-    path = raw_path.decode("latin-1")
-    query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    target = target_of(scope).partition("#")[0]
+    path, _, sent_query = _HOST.sub("", target).partition("?")
+    query = parse_qsl(sent_query, keep_blank_values=True)
     return HttpRequest(
         method=scope.get("method", "GET"),
         path=unquote(path),
@@ -74,6 +86,32 @@ async def read_body(receive: Receive, request: HttpRequest, limit: int) -> bytes
         chunks.append(chunk)
         if not more:
             return b"".join(chunks)
+
+
+def unpacked(body: bytes, encoding: str, limit: int) -> bytes:
+    """A body as it was before its `Content-Encoding`; what is neither gzip nor deflate stays as it is.
+
+    A gzip body may be several in a row, and may end too soon. Raises `BodyTooLarge` where it swells beyond `limit`
+    bytes, and `ServerTrouble` where it is not what its header says.
+    """
+    if encoding == "gzip":
+        window = 16 + zlib.MAX_WBITS
+    elif encoding == "deflate":
+        # Some clients send the bare format, without the header that zlib puts before it.
+        window = zlib.MAX_WBITS if body[:1] and body[0] & 0xF == 8 else -zlib.MAX_WBITS
+    else:
+        return body
+    result = b""
+    while body:
+        decompressor = zlib.decompressobj(window)
+        try:
+            result += decompressor.decompress(body, limit + 1 - len(result))
+        except zlib.error as error:
+            raise ServerTrouble(f"the body is not {encoding}: {error}") from error
+        if len(result) > limit:
+            raise BodyTooLarge(unread=False)
+        body = decompressor.unused_data
+    return result
 
 
 def answer_headers(answer: Answer, method: str, now: float) -> RawHeaders:
@@ -131,4 +169,6 @@ def _start(kind: str, answer: Answer, headers: Sequence[tuple[bytes, bytes]]) ->
     start: dict[str, object] = {"type": kind, "status": answer.status, "headers": list(headers)}
     if answer.reason is not None:
         start["reason"] = answer.reason
+    if answer.malformed:
+        start["http_version"] = "1.0"
     return start

@@ -21,29 +21,57 @@ FormValue = Union[str, bytes, UploadedFile]
 Form = Mapping[str, FormValue]
 
 _PARAMETER = re.compile(r';\s*([^=;\s]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;]*)', re.DOTALL)
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _ESCAPED = re.compile(r"\\([\x00-\x7f])")
 
 
 def header_value(header: str) -> tuple[str, dict[str, str]]:
     """A header such as `Content-Type` as its lower-case value and its parameters by lower-case name.
 
-    Quoted parameters lose their escapes and, as on the real server, slashes at their start. `name*=utf-8''…` counts
-    over a plain `name=`.
+    Quoted parameters lose their escapes; of a repeated one the first counts.
     """
     parameters: dict[str, str] = {}
     for name, value in _PARAMETER.findall(header):
-        key = name.lower()
-        if key.endswith("*"):
-            decoded = _extended(value.strip())
-            if decoded is not None:
-                parameters[key] = decoded
-        elif value.startswith('"'):
-            parameters[key] = _ESCAPED.sub(r"\1", value[1:-1].lstrip("\\/"))
-        else:
-            parameters[key] = value.strip()
-    for key in [key for key in parameters if key.endswith("*")]:
-        parameters[key[:-1]] = parameters.pop(key)
+        plain = _ESCAPED.sub(r"\1", value[1:-1]) if value.startswith('"') else value.strip()
+        parameters.setdefault(name.lower(), plain)
     return header.partition(";")[0].strip().lower(), parameters
+
+
+def disposition_parameters(header: str) -> dict[str, str]:
+    """The parameters of a `Content-Disposition` by lower-case name; none at all where any of it is malformed.
+
+    As on the real server, quoted values lose slashes at their start with their escapes, `name*=utf-8''…` counts over a
+    plain `name=`, and a quoted value may have one semicolon but not two.
+    """
+    kind, *pieces = header.split(";")
+    if not _TOKEN.fullmatch(kind.strip()):
+        return {}
+    plain: dict[str, str] = {}
+    extended: dict[str, str | None] = {}
+    while pieces:
+        piece = pieces.pop(0)
+        if not piece.strip():
+            continue
+        name, equals, value = (part.strip() for part in piece.partition("="))
+        key = name.lower()
+        if not equals or key in plain or key in extended:
+            return {}
+        if key.endswith("*"):
+            if not _TOKEN.fullmatch(value):
+                return {}
+            extended[key] = _extended(value)
+            continue
+        if not _is_quoted(value) and not _TOKEN.fullmatch(value):
+            value = f"{value};{pieces.pop(0)}".strip() if pieces else value
+            if not _is_quoted(value):
+                return {}
+        plain[key] = _ESCAPED.sub(r"\1", value[1:-1].lstrip("\\/")) if _is_quoted(value) else value
+    return plain | {key[:-1]: value for key, value in extended.items() if value is not None}
+
+
+def _is_quoted(value: str) -> bool:
+    return len(value) >= 2 and value[0] == value[-1] == '"'
 
 
 def parse_form(content_type: str | None, body: bytes) -> Form:
@@ -76,6 +104,10 @@ def _extended(value: str) -> str | None:
         return None
 
 
+_ENCODINGS = ("base64", "quoted-printable", "binary", "8bit", "7bit")
+_BOUNDARY_MAX = 70
+
+
 class _Part:
     """One part of a multipart body while it is read."""
 
@@ -85,7 +117,7 @@ class _Part:
 
     def field(self) -> tuple[str, FormValue]:
         """Its name and value. Raises `ServerTrouble` if it is not a field of a form."""
-        _, names = header_value(self.headers.get("content-disposition", ""))
+        names = disposition_parameters(self.headers.get("content-disposition", ""))
         if "name" not in names:
             raise ServerTrouble("a part of the multipart form has no name")
         kind, parameters = header_value(self.headers.get("content-type", ""))
@@ -102,6 +134,8 @@ class _Part:
 
     def _decoded(self) -> bytes:
         encoding = self.headers.get("content-transfer-encoding", "binary").lower()
+        if encoding not in _ENCODINGS:
+            raise ServerTrouble(f"a part of the multipart form is encoded as {encoding!r}")
         if encoding == "base64":
             try:
                 return base64.b64decode(self.content)
@@ -133,6 +167,8 @@ class _Collector:
 
     def on_header_end(self) -> None:
         value = self._value.strip().decode("utf-8", "surrogateescape")
+        if _CONTROL.search(value):
+            raise ServerTrouble("a header of the multipart form has a control character in it")
         self.parts[-1].headers.setdefault(self._name.decode("latin-1").lower(), value)
         self._name = self._value = b""
 
@@ -141,12 +177,13 @@ class _Collector:
 
 
 def _multipart(boundary: str, body: bytes) -> Form:
-    if not boundary:
-        raise ServerTrouble("the multipart form names no boundary")
+    if not 0 < len(boundary) <= _BOUNDARY_MAX:
+        raise ServerTrouble(f"the boundary of the multipart form has {len(boundary)} characters")
+    encoded = boundary.encode("utf-8", "surrogateescape")
     collector = _Collector()
     try:
         parser = MultipartParser(
-            boundary.encode("utf-8", "surrogateescape"),
+            encoded,
             {
                 "on_part_begin": collector.on_part_begin,
                 "on_part_data": collector.on_part_data,
@@ -156,10 +193,15 @@ def _multipart(boundary: str, body: bytes) -> Form:
                 "on_end": collector.on_end,
             },
         )
-        parser.write(body)
+        parser.write(_from_first_boundary(body, b"--" + encoded))
     except (FormParserError, ValueError) as error:
         raise ServerTrouble(f"the multipart form cannot be read: {error}") from error
     if not collector.complete:
         raise ServerTrouble("the multipart form ends before its last boundary")
     fields = [part.field() for part in collector.parts]
     return dict(reversed(fields))
+
+
+def _from_first_boundary(body: bytes, delimiter: bytes) -> bytes:
+    """The body without what may stand before its parts."""
+    return body if body.startswith(delimiter) else body[body.find(b"\n" + delimiter) + 1 :]

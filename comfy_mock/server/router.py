@@ -6,54 +6,15 @@ import posixpath
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import unquote
 
-from comfy_mock.engine.answers import PLAIN, Answer, static_missing, text_answer
-from comfy_mock.server.http import Endpoint
+from comfy_mock.engine.answers import PLAIN, Answer, ServerTrouble, static_missing, text_answer
+from comfy_mock.engine.memory_files import NAME_BYTES_MAX
+from comfy_mock.server.http import Endpoint, HttpRequest
 
 _VARIABLE = re.compile(r"\{(\w+)(?::(uuid|rest))?\}")
 _UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
-
-_METHODS = frozenset(
-    (
-        "ACL",
-        "BIND",
-        "CHECKOUT",
-        "CONNECT",
-        "COPY",
-        "DELETE",
-        "GET",
-        "HEAD",
-        "LINK",
-        "LOCK",
-        "M-SEARCH",
-        "MERGE",
-        "MKACTIVITY",
-        "MKCALENDAR",
-        "MKCOL",
-        "MOVE",
-        "NOTIFY",
-        "OPTIONS",
-        "PATCH",
-        "POST",
-        "PROPFIND",
-        "PROPPATCH",
-        "PURGE",
-        "PUT",
-        "QUERY",
-        "REBIND",
-        "REPORT",
-        "SEARCH",
-        "SOURCE",
-        "SUBSCRIBE",
-        "TRACE",
-        "UNBIND",
-        "UNLINK",
-        "UNLOCK",
-        "UNSUBSCRIBE",
-    )
-)
-"""The methods that the real server's HTTP parser knows; it refuses all others before any routing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +86,8 @@ class Router:
 
     def find(self, method: str, raw_path: str) -> Found | Answer:
         """The endpoint for a method and a path as sent (without the query), or what the server says without one."""
+        if method == "CONNECT" or not raw_path:
+            return _not_found()
         segments = [unquote(segment) for segment in raw_path.removeprefix("/").split("/")]
         allowed: set[str] = set()
         for endpoint, path_params in self._matches(segments):
@@ -160,20 +123,18 @@ def _not_found() -> Answer:
     return text_answer("404: Not Found", 404, from_exception=True)
 
 
-def _no_such_file(path: str) -> Answer:
+def _no_such_file(path: str) -> Found | Answer:
     """The frontend's file handler stands behind every path; it tells missing files from paths that lead out of it."""
-    escapes = posixpath.normpath(path.removeprefix("/")).startswith(("..", "/"))
-    return _not_found() if escapes or "\0" in path else static_missing()
+    normal = posixpath.normpath(path.removeprefix("/"))
+    if normal.startswith(("..", "/")) or "\0" in path:
+        return _not_found()
+    if normal == ".":
+        return text_answer("403: Forbidden", 403, from_exception=True)
+    # An operating system fails to look for such a name, and the handler with it.
+    if len(normal.split("/")[0].encode("utf-8", "surrogatepass")) > NAME_BYTES_MAX:
+        return Found(Endpoint("GET", path, _too_long, alias=False), {})
+    return static_missing()
 
 
-def unknown_method(method: str, target: str) -> Answer | None:
-    """The refusal of a method that HTTP does not have; None if it has it (recording http_edges).
-
-    `target` is the path and query as sent. The mark stands under the first letter that no method goes on with.
-    """
-    if method in _METHODS:
-        return None
-    known = max(len(posixpath.commonprefix([method, other])) for other in _METHODS)
-    line = f"  {f'{method} {target} HTTP/1.1'.encode('latin-1', 'replace')!r}"
-    mark = " " * (len("  b'") + known) + "^"
-    return text_answer(f"Invalid method encountered:\n\n{line}\n{mark}", 400, from_exception=True)
+def _too_long(_engine: Any, request: HttpRequest) -> Answer:
+    raise ServerTrouble(f"no file can have the name {request.path}")

@@ -22,10 +22,14 @@ from comfy_mock.server.asgi import (
     request_of,
     send_answer,
     send_early_answer,
+    target_of,
+    unpacked,
 )
 from comfy_mock.server.http import Endpoint, HttpRequest
 from comfy_mock.server.middleware import finished, origin_refused
-from comfy_mock.server.router import Found, Router, unknown_method
+from comfy_mock.server.refusals import refusal, unexpected
+from comfy_mock.server.router import Found, Router
+from comfy_mock.server.upgrades import upgrade_fault
 
 logger = logging.getLogger("comfy_mock.server")
 
@@ -74,12 +78,17 @@ class Shell:
         if isinstance(found, Found) and request.method in _BODY_METHODS and found.endpoint.reads_body:
             limit = self._server.engine.options.upload_bytes_max
             try:
-                request = replace(request, body=await read_body(receive, request, limit))
+                body = await read_body(receive, request, limit)
+                encoding = request.headers.get("content-encoding", "").lower()
+                request = replace(request, body=unpacked(body, encoding, limit))
             except ClientGone:
                 return
             except BodyTooLarge as refused:
                 await self._refuse_body(request, limit, receive, send, unread=refused.unread)
                 return
+            except ServerTrouble as trouble:
+                _log_trouble(request, trouble)
+                found = _trouble_answer(request)
         with self._server.answering():
             answer, headers = self._answer(request, found)
             await send_answer(send, answer, headers, request.method)
@@ -95,10 +104,9 @@ class Shell:
 
     def _find(self, request: HttpRequest, scope: Scope) -> Found | Answer:
         """The endpoint, or what is answered without asking one."""
-        query = scope["query_string"].decode("latin-1")
-        refusal = unknown_method(request.method, f"{request.raw_path}?{query}" if query else request.raw_path)
-        if refusal is not None:
-            return refusal
+        refused = refusal(request, target_of(scope), len(scope["headers"])) or unexpected(request)
+        if refused is not None:
+            return refused
         if self._server.engine.options.enable_cors_header is None and origin_refused(request.headers):
             return empty(403)
         if request.method == "OPTIONS":
@@ -161,6 +169,5 @@ def _trouble_answer(request: HttpRequest) -> Answer:
 
 
 def _without_upgrade(_engine: Any, request: HttpRequest) -> Answer:
-    """GET /ws that does not ask for a WebSocket (protocol 1.3)."""
-    text = f'No WebSocket UPGRADE hdr: {request.headers.get("upgrade")}\n Can "Upgrade" only to "WebSocket".'
-    return text_answer(text, 400, from_exception=True)
+    """GET /ws that does not open a WebSocket (protocol 1.3)."""
+    return text_answer(upgrade_fault(request.headers) or "", 400, from_exception=True)

@@ -29,9 +29,8 @@ from comfy_contracts.compare_http import (
 )
 from comfy_contracts.compare_ws import Connection, Leniency, Message, compare_connections, read_connections
 from comfy_contracts.difference import Difference
+from comfy_contracts.equivalence import RACE_S
 from comfy_contracts.har import Har
-
-_RACE_S = 1.0
 
 
 def compare(expected: Har, got: Har) -> list[Difference]:
@@ -153,7 +152,7 @@ def _has_race(traffic: _Traffic) -> bool:
     for posted in traffic.posted.values():
         moment, length = next((drop for drop in drops if drop[0] > posted.started), (math.inf, 0))
         caused = any(posted.started < one.started < moment and _changes_queue(one) for one in traffic.exchanges)
-        if length > 1 and moment - posted.started < _RACE_S and not caused:
+        if length > 1 and moment - posted.started < RACE_S and not caused:
             return True
     return False
 

@@ -199,9 +199,16 @@ STATUS_RULES: tuple[StatusRule, ...] = (
 )
 
 
+RACE_S = 1.0
+"""So close to each other, in seconds, a request and the end of a run may change places."""
+
+
 @dataclass(frozen=True, slots=True)
 class StreamRule:
-    """Something in the traffic as a whole that is free. `when` says where the rule applies, `free` what it frees."""
+    """Something in the traffic as a whole that is free. `when` says where the rule applies, `free` what it frees.
+
+    What decides about `when` stands in `compare`, what takes away the free in `compare_http` and `compare_ws`.
+    """
 
     name: str
     when: str

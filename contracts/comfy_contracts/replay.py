@@ -25,7 +25,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from comfy_contracts import jsontext
 from comfy_contracts.har import Entry, Har, NameValue, Response
-from comfy_contracts.replay_har import exchange_entry, no_response, request_of, response_of
+from comfy_contracts.replay_har import exchange_entry, headers_of, no_response, request_of, response_of
 from comfy_contracts.replay_names import Translation
 from comfy_contracts.replay_plan import Received, Step, Tally, received_before, steps_of
 from comfy_contracts.replay_socket import ReplaySocket
@@ -167,10 +167,10 @@ class _Replay:
                 body += chunk
         except httpx.RemoteProtocolError:
             # A body that breaks off: what came is what the server said.
-            return response_of(response, bytes(body))
+            return _answered(response, bytes(body))
         finally:
             await response.aclose()
-        return response_of(response, bytes(body))
+        return _answered(response, bytes(body))
 
     async def _close(self, step: Step) -> None:
         recorded = self._recorded.entries[step.entry].web_socket_close
@@ -275,6 +275,11 @@ class _Replay:
                         return
         except (OSError, InvalidHandshake, ConnectionClosed) as error:
             raise ReplayError(f"at the end: the server takes no more sockets: {error}") from error
+
+
+def _answered(response: httpx.Response, body: bytes) -> Response:
+    pairs = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in response.headers.raw]
+    return response_of(response.status_code, response.reason_phrase, headers_of(pairs), body)
 
 
 def _what_lacks(socket: ReplaySocket, lacks: list[str]) -> str:

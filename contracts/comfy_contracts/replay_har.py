@@ -9,8 +9,6 @@ from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-import httpx
-import websockets.http11
 from msgspec import UNSET
 
 from comfy_contracts.har import (
@@ -59,23 +57,23 @@ def request_of(method: str, url: str, headers: Headers, body: bytes = b"") -> Re
     )
 
 
-def response_of(response: httpx.Response, body: bytes) -> Response:
+def response_of(status: int, reason: str, headers: Headers, body: bytes = b"") -> Response:
     """An answer; `body` is as it was on the wire, before any content encoding is undone."""
-    content_type = response.headers.get("content-type", "")
+    content_type = next((header.value for header in headers if header.name.lower() == "content-type"), "")
     text = _text(body, content_type)
     return Response(
-        status=response.status_code,
-        status_text=response.reason_phrase,
-        http_version=response.http_version,
+        status=status,
+        status_text=reason,
+        http_version=_HTTP_1_1,
         cookies=[],
-        headers=headers_of((name.decode("latin-1"), value.decode("latin-1")) for name, value in response.headers.raw),
+        headers=headers,
         content=Content(
             size=len(body),
             mime_type=content_type,
             text=UNSET if not body else _base64(body) if text is None else text,
             encoding="base64" if text is None else UNSET,
         ),
-        redirect_url=response.headers.get("location", ""),
+        redirect_url=next((header.value for header in headers if header.name.lower() == "location"), ""),
         headers_size=-1,
         body_size=len(body),
     )
@@ -91,20 +89,6 @@ def no_response(problem: str) -> Response:
         headers_size=-1,
         body_size=-1,
         extra={"_error": problem},
-    )
-
-
-def handshake_of(response: websockets.http11.Response) -> Response:
-    """The answer to a handshake."""
-    return Response(
-        status=response.status_code,
-        status_text=response.reason_phrase,
-        http_version=_HTTP_1_1,
-        cookies=[],
-        headers=headers_of(response.headers.raw_items()),
-        redirect_url="",
-        headers_size=-1,
-        body_size=-1,
     )
 
 

@@ -6,11 +6,12 @@ import asyncio
 import time
 from contextlib import suppress
 
+import websockets.http11
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from comfy_contracts.har import Entry, NameValue, Response, WebSocketClose, WebSocketMessage
-from comfy_contracts.replay_har import handshake_of, headers_of, request_of, socket_entry, socket_message
+from comfy_contracts.replay_har import headers_of, request_of, response_of, socket_entry, socket_message
 from comfy_contracts.replay_plan import Received, Tally, received_by
 
 _SET_BY_THE_LIBRARY = frozenset({"host", "connection", "upgrade", "user-agent"})
@@ -61,13 +62,13 @@ class ReplaySocket:
                 proxy=None,
             )
         except InvalidStatus as error:
-            self._response = handshake_of(error.response)
+            self._response = _answer(error.response)
             self._ended = time.time()
             return
         assert connection.request is not None
         assert connection.response is not None
         self._request = request_of("GET", url, headers_of(connection.request.headers.raw_items()))
-        self._response = handshake_of(connection.response)
+        self._response = _answer(connection.response)
         self._connection = connection
         self._reader = asyncio.create_task(self._read(connection))
 
@@ -118,6 +119,10 @@ class ReplaySocket:
             close = WebSocketClose(self._connection.close_code, self._connection.close_reason)
         ended = self._ended or time.time()
         return socket_entry(self._request, self._response, self._messages, close, self._started, ended)
+
+
+def _answer(response: websockets.http11.Response) -> Response:
+    return response_of(response.status_code, response.reason_phrase, headers_of(response.headers.raw_items()))
 
 
 def _is_set_by_the_library(name: str) -> bool:

@@ -14,7 +14,7 @@ from traffic_maker import OTHER, PROMPT, exchange, har, history, message, queued
 
 from comfy_contracts import frames
 from comfy_contracts.compare import compare
-from comfy_contracts.equivalence import FIELD_RULES, STREAM_RULES, TEXT_RULES, describe
+from comfy_contracts.equivalence import FIELD_RULES, STREAM_RULES, TEXT_RULES, StreamRule, describe
 from comfy_contracts.har import Har, load, packaged_recordings
 
 RECORDINGS = packaged_recordings("0.33.0")
@@ -136,7 +136,7 @@ def test_a_packed_body_is_what_is_in_it() -> None:
     assert not equal(answering(packed[0], headers=headers), answering(b"\xff garbage", headers=headers))
 
 
-def test_an_omitted_body_is_not_compared() -> None:
+def test_omitted_body_is_not_compared() -> None:
     omitted = exchange("GET", "/object_info")
     omitted["response"]["content"] = {"size": 300000, "mimeType": "application/json", "_omitted": True}
     full = exchange("GET", "/object_info")
@@ -151,12 +151,12 @@ def picture(color: str, size: tuple[int, int] = (8, 8)) -> bytes:
     return buffer.getvalue()
 
 
-def test_of_pictures_the_facts_count() -> None:
+def test_media_of_pictures_the_facts_count() -> None:
     assert equal(answering(picture("red")), answering(picture("blue")))
     assert "body.size[0]: expected 8, got 9" in told(answering(picture("red")), answering(picture("red", (9, 8))))[0]
 
 
-def test_an_uploaded_picture_comes_back_to_the_byte() -> None:
+def test_media_an_uploaded_picture_comes_back_to_the_byte() -> None:
     def upload_and_view(sent: bytes, shown: bytes) -> Har:
         return har(exchange("POST", "/upload/image", sent=sent), exchange("GET", "/view", at=1, answer=shown))
 
@@ -165,7 +165,7 @@ def test_an_uploaded_picture_comes_back_to_the_byte() -> None:
     assert not equal(upload_and_view(red, red), upload_and_view(red, blue))
 
 
-def test_of_a_part_of_a_drawn_picture_the_length_counts() -> None:
+def test_media_of_a_part_of_a_drawn_picture_the_length_counts() -> None:
     assert equal(answering(b"\xff\0\1", status=206), answering(b"\xff\0\2", status=206))
     assert not equal(answering(b"\xff\0\1", status=206), answering(b"\xff\0\1\2", status=206))
 
@@ -176,7 +176,7 @@ def test_missing_and_surplus_exchanges() -> None:
     assert told(har(one, three), har(one, two, three)) == ['exchange 1 (GET /1): expected nothing, got "GET /1"']
 
 
-def test_files_are_fetched_in_any_order() -> None:
+def test_files_of_one_prompt_are_fetched_in_any_order() -> None:
     first, second = (
         [exchange("GET", f"/view?filename={name}", at=at, answer=name) for at, name in enumerate(names)]
         for names in ("ab", "ba")
@@ -428,3 +428,9 @@ def test_every_rule_can_be_printed() -> None:
     assert len(rows) > len(FIELD_RULES) + len(TEXT_RULES) + len(STREAM_RULES)
     assert all(where and free and why for where, free, why in rows)
     assert len({where for where, _, _ in rows}) == len(rows)
+
+
+@pytest.mark.parametrize("rule", STREAM_RULES, ids=lambda rule: rule.name)
+def test_every_stream_rule_has_a_test_above(rule: StreamRule) -> None:
+    prefix = f"test_{rule.name.replace(' ', '_')}_"
+    assert [name for name in globals() if name.startswith(prefix)]

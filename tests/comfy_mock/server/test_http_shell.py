@@ -63,9 +63,11 @@ def test_a_body_is_decoded_with_its_charset() -> None:
         HttpRequest("POST", "/prompt", headers={"content-type": "text/plain; charset=nope"}, body=b"{}").json()
 
 
-def test_nesting_without_end_is_malformed() -> None:
-    with pytest.raises(MalformedJson):
-        HttpRequest("POST", "/prompt", body=b"[" * 200_000).json()
+@pytest.mark.parametrize("body", [b"[" * 200_000, b'{"a": ' + b"9" * 5000 + b"}"])
+def test_what_python_cannot_hold_is_trouble_even_where_malformed_json_is_none(body: bytes) -> None:
+    with pytest.raises(ServerTrouble) as caught:
+        HttpRequest("POST", "/interrupt", body=body).json()
+    assert not isinstance(caught.value, MalformedJson)
 
 
 def received(*messages: dict[str, Any]) -> Any:

@@ -68,8 +68,9 @@ def test_a_500_is_a_page_for_browsers(port: int) -> None:
 
 def test_an_unknown_method_is_refused_as_recorded(port: int) -> None:
     entry = next(entry for entry in recording("http_edges") if entry.request.method == "BREW")
-    status, headers, body = parts(exchange(port, asked("BREW /prompt")))
-    assert status == f"HTTP/1.1 {entry.response.status} {entry.response.status_text}"
+    status, headers, body = parts(exchange(port, asked("BREW /prompt"), until_closed=True))
+    assert status == f"HTTP/1.0 {entry.response.status} {entry.response.status_text}"
+    assert sorted(headers) == sorted(header.name for header in entry.response.headers)
     assert body == entry.response.body
     assert headers["Content-Type"] == entry.response.header("content-type")
 

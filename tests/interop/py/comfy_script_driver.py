@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from comfy_script.runtime import TaskProgress, Workflow, load, queue
@@ -60,20 +61,21 @@ def several_outputs() -> None:
 
 @step
 def cancel() -> None:
+    running = threading.Event()
     with Workflow() as workflow:
-        text_to_image(6002, steps=200)
-    with Workflow() as waiting:
-        text_to_image(6003)
-    queue.cancel_all()
+        saved = text_to_image(6002, steps=200)
     assert workflow.task is not None
-    workflow.task.wait()
-    assert waiting.task is not None
+    workflow.task.add_progress_callback(lambda update: running.set())
+    assert running.wait(20)
+    queue.cancel_all()
+    assert saved.wait() is None
+    assert workflow.task.done()
 
 
 @step
 def a_prompt_that_fails() -> None:
     with Workflow() as workflow:
-        text_to_image(6004, prefix="../../outside")
+        text_to_image(6003, prefix="../../outside")
     assert workflow.task is not None
     workflow.task.wait()
 

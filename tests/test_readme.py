@@ -1,0 +1,47 @@
+"""The README and the page on the command line say what is so."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from comfy_contracts.har import packaged_recordings
+from comfy_mock.cli import app
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CLI = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+
+
+def test_the_example_is_a_passing_test(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    (tmp_path / "test_example.py").write_text(example, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
+
+
+def test_the_files_and_links_it_names_are_there() -> None:
+    named = re.findall(r"\]\(([\w/.]+)\)", README) + re.findall(r"pytest (tests[\w/.]+)", README)
+    assert len(named) >= 8
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_the_number_of_recordings_is_right() -> None:
+    assert f"| {len(packaged_recordings('0.33.0'))} recorded scenarios" in README
+
+
+@pytest.mark.parametrize("command", ["serve", "demo"])
+def test_every_switch_is_on_the_page_and_no_other(command: str) -> None:
+    section = re.split(r"^## comfy-mock ", CLI, flags=re.MULTILINE)
+    (text,) = [part for part in section if part.startswith(command)]
+    group = typer.main.get_command(app)
+    params = group.commands[command].params
+    switches = {name for param in params for name in param.opts if name.startswith("--")} - {"--help"}
+    assert set(re.findall(r"--[a-z][a-z-]+", text)) == switches
