@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import subprocess
 import sys
+from importlib import resources
 from pathlib import Path
 
 import pytest
 import typer
 
+from comfy_contracts import jsontext
 from comfy_contracts.har import packaged_recordings
 from comfy_mock.cli import app
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+DRIVER = re.compile(r"py/\w+_driver\.py$|js/(?!harness|surface)\w+\.mjs$")
 CLI = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
 
 
@@ -33,8 +37,23 @@ def test_the_files_and_links_it_names_are_there() -> None:
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
-def test_the_number_of_recordings_is_right() -> None:
+def test_its_figures_are_those_of_the_evidence() -> None:
+    folder = resources.files("comfy_contracts") / "oracle" / "comfyui-0.33.0"
+    lines = {
+        name: [
+            jsontext.loads(line) for line in gzip.decompress((folder / f"{name}.jsonl.gz").read_bytes()).splitlines()
+        ]
+        for name in ("validation", "execution_order", "cache_sequences")
+    }
+    answers, sequences = lines["validation"], lines["cache_sequences"]
+    refusals = sum(line["status"] != 200 for line in answers)
+    assert f"| {len(answers)} answers to `POST /prompt`, {refusals} of them refusals |" in README
+    assert f"| {len(lines['execution_order'])} runs of random graphs" in README
+    prompts = sum(len(sequence["steps"]) for sequence in sequences)
+    assert f"| {len(sequences)} sequences of {prompts} prompts" in README
     assert f"| {len(packaged_recordings('0.33.0'))} recorded scenarios" in README
+    drivers = [path for path in (ROOT / "tests" / "interop").rglob("*") if DRIVER.search(path.as_posix())]
+    assert f"| {len(drivers)} clients that others wrote" in README
 
 
 @pytest.mark.parametrize("command", ["serve", "demo"])

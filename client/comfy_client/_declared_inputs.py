@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from comfy_contracts.catalogue import NodeDefinition
+from comfy_contracts.prompts import Link
 
 DYNAMIC_COMBO = "COMFY_DYNAMICCOMBO_V3"
 AUTOGROW = "COMFY_AUTOGROW_V3"
@@ -125,11 +126,10 @@ def _declared_row(name: str, options: Mapping[str, Any], inputs: Mapping[str, An
 
 def _spread(name: str, spec: Any, value: Any) -> Iterator[tuple[str, Any]]:
     kind = spec[0] if spec else None
-    if kind == AUTOGROW and isinstance(value, (list, tuple)):
-        names = autogrow_names(options_of(spec))
-        for index, item in enumerate(value):
-            # Past the last name the row is too long; a name that is not declared lets the check say so.
-            yield f"{name}.{names[index] if index < len(names) else index}", item
+    is_row = isinstance(value, (list, tuple)) and Link.of(list(value)) is None
+    if kind == AUTOGROW and is_row and len(value) <= len(names := autogrow_names(options_of(spec))):
+        for own_name, item in zip(names, value, strict=False):
+            yield f"{name}.{own_name}", item
     elif kind == AUTOGROW and isinstance(value, Mapping):
         for own_name, item in value.items():
             yield f"{name}.{own_name}", item

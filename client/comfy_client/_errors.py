@@ -23,6 +23,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from comfy_contracts.messages import ExecutionError
+from comfy_contracts.messages import ExecutionInterrupted as ExecutionInterruptedMessage
 from comfy_contracts.prompts import NodeErrors, ValidationReason
 
 _BODY_CHARS_MAX = 500
@@ -115,19 +116,20 @@ class ExecutionFailed(PromptFailed):
 class ExecutionInterrupted(PromptFailed):
     """The prompt was interrupted (protocol 5.12), or cancelled by this client before it ran.
 
-    `node_id` and `node_type` say where, None where it had not begun; `outputs` is what nodes had shown before.
+    `node_id` and `node_type` say where, and `details` is all that the server said; None where it had not begun.
+    `outputs` is what nodes had shown before.
     """
 
     def __init__(
         self,
         prompt_id: str,
-        node_id: str | None = None,
-        node_type: str | None = None,
+        details: ExecutionInterruptedMessage | None = None,
         outputs: Mapping[str, dict[str, Any]] | None = None,
     ) -> None:
         self.prompt_id = prompt_id
-        self.node_id = node_id
-        self.node_type = node_type
+        self.details = details
+        self.node_id = node_id = details.node_id if details else None
+        self.node_type = node_type = details.node_type if details else None
         self.outputs = dict(outputs or {})
         where = f"at node {node_id} ({node_type})" if node_id is not None else "before a node ran"
         super().__init__(

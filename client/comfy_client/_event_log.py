@@ -35,13 +35,12 @@ class EventLog:
     def add(self, event: Event) -> None:
         """Append an event, dropping what has become stale where space is short."""
         if isinstance(event, _PASSING):
-            key = _key(event)
-            kept = self._passing.setdefault(key, [])
-            if isinstance(event, Preview) and len(kept) >= min(PREVIEWS_PER_NODE_MAX, max(self._limit, 1)):
-                del self._events[kept.pop(0)]
+            same = self._passing.setdefault(_key(event), [])
+            if isinstance(event, Preview) and len(same) >= PREVIEWS_PER_NODE_MAX:
+                del self._events[same.pop(0)]
             elif len(self._events) >= self._limit:
-                self._make_space(key)
-            self._passing.setdefault(key, []).append(self._next)
+                self._make_space(same)
+            same.append(self._next)
         self._events[self._next] = event
         self._next += 1
 
@@ -55,11 +54,14 @@ class EventLog:
             self._passing[_key(event)].remove(number)
         return event
 
-    def _make_space(self, key: tuple[type, str | None]) -> None:
-        kept = self._passing[key] or max(self._passing.values(), key=len)
-        # A kind of event is told at least once, for the newest of each says how things stand.
-        if kept is self._passing[key] or len(kept) > 1:
-            del self._events[kept.pop(0)]
+    def _make_space(self, same: list[int]) -> None:
+        if same:
+            del self._events[same.pop(0)]
+            return
+        # The last of each kind is kept, for it says how things stand.
+        most = max(self._passing.values(), key=len)
+        if len(most) > 1:
+            del self._events[most.pop(0)]
 
 
 def _key(event: Event) -> tuple[type, str | None]:

@@ -6,9 +6,10 @@ import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from comfy_client._declared_inputs import declared_inputs, spread
+from comfy_client._declared_inputs import declared_inputs
 from comfy_client._errors import WorkflowError
 from comfy_client._workflow_checks import Checks, Problem, did_you_mean, nearest
+from comfy_contracts.catalogue import NodeDefinition
 from comfy_contracts.prompts import Link
 
 
@@ -45,10 +46,8 @@ class Graph:
                 f"{self.checks.unknown_class(class_type)}. Or add it unchecked: add({class_type!r}, ..., check=False)"
             )
         node: dict[str, Any] = {"class_type": class_type, "inputs": dict(inputs)}
-        if definition is not None:
-            node["inputs"] = spread(definition, inputs)
-            if self.defaults:
-                node["inputs"] = with_defaults(self.checks, node)
+        if definition is not None and self.defaults:
+            node["inputs"] = with_defaults(definition, inputs)
         if title is not None:
             node["_meta"] = {"title": title}
         if check:
@@ -58,12 +57,10 @@ class Graph:
         return new_id
 
     def set_inputs(self, node_id: str, changes: Mapping[str, Any]) -> None:
-        """Give inputs of a node new values. Raises `WorkflowError`, and changes nothing, where one would be refused."""
+        """Give inputs of a node new wire values. Raises `InvalidWorkflow`, changing nothing, for what would be refused."""
         node = self.prompt[node_id]
-        definition = self.checks.definition(node["class_type"])
-        full = dict(changes) if definition is None else spread(definition, changes)
-        changed = {**node, "inputs": {**node["inputs"], **full}}
-        raise_for(self.checks.node({**self.prompt, node_id: changed}, node_id, full), unknown_inputs=True)
+        changed = {**node, "inputs": {**node["inputs"], **changes}}
+        raise_for(self.checks.node({**self.prompt, node_id: changed}, node_id, changes), unknown_inputs=True)
         node["inputs"] = changed["inputs"]
 
     def consumers(self, node_id: str) -> list[tuple[str, str]]:
@@ -86,8 +83,9 @@ class Graph:
 
 
 def raise_for(problems: Iterable[Problem], *, unknown_inputs: bool = False) -> None:
-    """Raise `InvalidWorkflow` with all problems that keep a run from succeeding; with `unknown_inputs`, also with inputs
-    that the class does not have, which a server would silently drop.
+    """Raise `InvalidWorkflow` with all problems that keep a run from succeeding.
+
+    With `unknown_inputs` also for inputs that the class does not have, which a server would silently drop.
     """
     told = [
         problem
@@ -98,13 +96,12 @@ def raise_for(problems: Iterable[Problem], *, unknown_inputs: bool = False) -> N
         raise InvalidWorkflow(told)
 
 
-def with_defaults(checks: Checks, node: Mapping[str, Any]) -> dict[str, Any]:
-    """The inputs of a node, and those required ones that are missing and for which its class has a default.
+def with_defaults(definition: NodeDefinition, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The given inputs, and those required ones that are missing and for which the class has a default.
 
     As in the editor, a choice without a default stands at its first.
     """
-    definition = checks.catalogue[node["class_type"]]
-    inputs = dict(node["inputs"])
+    inputs = dict(given)
     while True:
         found = {
             name: copy.deepcopy(declared.default)

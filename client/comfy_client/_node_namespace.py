@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from comfy_client._core_nodes import CoreNodes
 from comfy_client._graph import Graph
-from comfy_client._nodes import InputValue, Node, wire
+from comfy_client._nodes import InputValue, Node, wire_inputs
 from comfy_contracts.catalogue import NodeDefinition
 
 
@@ -26,7 +27,7 @@ class NodeClass:
 
         Raises `WorkflowError` for an unknown class, and for all that is missing, unknown or wrong among the inputs.
         """
-        values = {name: wire(self._graph, name, value) for name, value in {**(inputs or {}), **named}.items()}
+        values = wire_inputs(self._graph, self.class_type, {**(inputs or {}), **named})
         return Node(self._graph, self._graph.add(self.class_type, values, title=None, node_id=None, check=True))
 
     def __repr__(self) -> str:
@@ -37,7 +38,7 @@ class NodeClass:
         return f"<NodeClass {self.class_type}({', '.join([*definition.required, *optional])})>"
 
 
-class NodeNamespace:
+class NodeNamespace(CoreNodes):
     """The classes of the catalogue, as attributes or, for names that are no Python names, by `nodes["Video Slice"]`."""
 
     def __init__(self, graph: Graph) -> None:

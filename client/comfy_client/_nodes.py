@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from typing import Any, Union
 
+from comfy_client._declared_inputs import spread
 from comfy_client._errors import WorkflowError
 from comfy_client._graph import Graph
 from comfy_client._workflow_checks import describe_outputs, did_you_mean, nearest, output_names
@@ -114,8 +115,8 @@ class Node:
 
         Raises `WorkflowError`, and changes nothing, where a server would refuse one of them.
         """
-        changes = {name: wire(self._graph, name, value) for name, value in {**(inputs or {}), **named}.items()}
-        self._graph.set_inputs(self._id, changes)
+        changes = {**(inputs or {}), **named}
+        self._graph.set_inputs(self._id, wire_inputs(self._graph, self.class_type, changes))
         return self
 
     def __getitem__(self, which: int | str) -> Output:
@@ -127,7 +128,7 @@ class Node:
         names = output_names(definition)
         slot = _slot(which, names)
         if slot is None:
-            near = did_you_mean(nearest(which, names)) if isinstance(which, str) else ""
+            near = (did_you_mean(nearest(which, names)) if isinstance(which, str) else "") or "."
             raise WorkflowError(f"{self} has no output {which!r}{near} It has {describe_outputs(definition)}")
         return Output(self, slot)
 
@@ -184,7 +185,7 @@ class NodeInputs(MutableMapping[str, Any]):
         return value["__value__"] if isinstance(value, dict) and "__value__" in value else value
 
     def __setitem__(self, name: str, value: InputValue) -> None:
-        self._graph.set_inputs(self._id, {name: wire(self._graph, name, value)})
+        Node(self._graph, self._id).set({name: value})
 
     def __delitem__(self, name: str) -> None:
         del self._values[name]
@@ -205,6 +206,13 @@ class NodeInputs(MutableMapping[str, Any]):
         return values
 
 
+def wire_inputs(graph: Graph, class_type: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Inputs of a node of this class as the wire has them. Raises `WorkflowError` for what no input can be given."""
+    definition = graph.checks.definition(class_type)
+    full = inputs if definition is None else spread(definition, inputs)
+    return {name: wire(graph, name, value) for name, value in full.items()}
+
+
 def wire(graph: Graph, name: str, value: Any) -> Any:
     """The value of input `name` as the wire has it. Raises `WorkflowError` for what no input can be given."""
     if isinstance(value, Node):
@@ -222,8 +230,8 @@ def wire(graph: Graph, name: str, value: Any) -> Any:
     if value is None or isinstance(value, (str, int, float)):
         return value
     raise WorkflowError(
-        f"`{name}` is given a {type(value).__name__}: an input takes an output of a node, text, a number, true or "
-        "false, or a list or mapping of these. Files are uploaded first, and then given by their name"
+        f"`{name}` is given an object of type {type(value).__name__}: an input takes an output of a node, text, a "
+        "number, true or false, or a list or mapping of these. Files are uploaded first, and then given by their name"
     )
 
 
@@ -232,7 +240,7 @@ def _wire_list(graph: Graph, name: str, value: Sequence[Any]) -> Any:
         return list(value)
     items = [wire(graph, name, item) for item in value]
     if any(isinstance(item, (Node, Output)) for item in value):
-        # For a row of equal inputs, which `spread` writes out; for any other input the check tells what is wrong.
+        # No input takes several links: the check says so, with the node and input.
         return items
     return {"__value__": items}
 

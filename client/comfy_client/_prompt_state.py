@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Union
 
@@ -35,9 +35,11 @@ from comfy_contracts.messages import (
     ExecutionStart,
     ExecutionSuccess,
     Message,
-    Progress as ProgressMessage,
     ProgressState,
     Unknown,
+)
+from comfy_contracts.messages import (
+    Progress as ProgressMessage,
 )
 from comfy_contracts.prompts import NodeErrors
 from comfy_contracts.results import HistoryEntry
@@ -102,6 +104,8 @@ class PromptState:
     entry: HistoryEntry | None = None
     error: ExecutionError | None = None
     interrupted: ExecutionInterrupted | None = None
+    version: int = 0
+    """Grows whenever something was learned, or there is something else to do."""
 
     def __post_init__(self) -> None:
         self._nodes: dict[str, NodeView] = {}
@@ -110,9 +114,12 @@ class PromptState:
         self._previews = 0
         self._preview: Preview | None = None
         self._knows_states = False
+        self._knows_cached = False
         self._log = EventLog(limit=0)
         self._readers: weakref.WeakSet[EventLog] = weakref.WeakSet()
         self.progress_listeners: list[Callable[[Progress], Any]] = []
+        self._told = 0
+        self._told_listeners = 0
 
     @property
     def ended(self) -> bool:
@@ -139,6 +146,13 @@ class PromptState:
             self._previews,
             self._preview,
         )
+
+    def progress_to_tell(self) -> list[Callable[[Progress], Any]]:
+        """The listeners, where something has happened since they were asked for last."""
+        if self._told == self._told_listeners:
+            return []
+        self._told_listeners = self._told
+        return list(self.progress_listeners)
 
     def node_running(self, node_id: str) -> bool:
         """Whether that node is at work, as far as is known."""
@@ -196,6 +210,7 @@ class PromptState:
     def end_with(self, entry: HistoryEntry) -> None:
         """It is over, and this is its entry in the history."""
         outcome, said = verdict(entry)
+        self.running()
         self.entry = entry
         self.number = entry.prompt.number
         displayed = {} if entry.meta is UNSET else {node_id: meta.display_node for node_id, meta in entry.meta.items()}
@@ -244,10 +259,11 @@ class PromptState:
         else:
             assert isinstance(message, ExecutionStart)
 
-    def _cached(self, nodes: Iterable[str]) -> None:
+    def _cached(self, nodes: Sequence[str]) -> None:
         new = [node_id for node_id in nodes if node_id not in self._nodes]
-        if new or not self._nodes:
-            self._tell(Cached(self.prompt_id, tuple(new)))
+        if not self._knows_cached:
+            self._knows_cached = True
+            self._tell(Cached(self.prompt_id, tuple(nodes)))
         for node_id in new:
             self._nodes[node_id] = NodeView(node_id, node_id, "cached", 1.0, 1.0, 1.0)
 
@@ -297,6 +313,7 @@ class PromptState:
             self._fraction = max(self._fraction, min(done / len(self.nodes_total), 1.0))
 
     def _tell(self, event: Event) -> None:
+        self._told += 1
         self._log.add(event)
         for reader in list(self._readers):
             reader.add(event)

@@ -7,7 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from comfy_client._declared_inputs import DeclaredInput, declared_inputs
+from comfy_client._declared_inputs import (
+    AUTOGROW,
+    DYNAMIC_COMBO,
+    DeclaredInput,
+    autogrow_names,
+    declared_inputs,
+    options_of,
+)
 from comfy_client._input_checks import Consequence, Finding, check_constant, is_custom, types_match
 from comfy_contracts.catalogue import Catalogue, NodeDefinition
 
@@ -21,6 +28,8 @@ _REPLACED = frozenset(
     }
 )
 """Classes that a server which lacks them replaces by their successors (protocol 2.2, 3.12)."""
+
+_ROW_SHOWN_MAX = 6
 
 _WITHOUT_OWN_CATALOGUE = (
     "the catalogue that comes with this package knows ComfyUI's own classes only; for custom nodes give the Workflow "
@@ -114,6 +123,9 @@ class Checks:
             value = node["inputs"][name]
             if name not in declared:
                 yield _unknown_input(definition, name, value, declared)
+            elif isinstance(value, list) and declared[name].type == DYNAMIC_COMBO:
+                text = f"`{name}` decides which inputs the node has, so it cannot come from another node: give a choice"
+                yield Finding("value_not_in_list", name, text, "fails")
             elif isinstance(value, list):
                 yield from self._link(prompt, declared[name], value, definition)
             else:
@@ -123,6 +135,10 @@ class Checks:
         self, prompt: Prompt, declared: DeclaredInput, value: list[Any], definition: NodeDefinition
     ) -> Iterator[Finding]:
         name = declared.name
+        if value and all(isinstance(item, list) for item in value):
+            text = f"`{name}` is given {len(value)} links; it takes one"
+            yield Finding("bad_linked_input", name, text, "refused")
+            return
         if len(value) != 2:
             text = (
                 f"`{name}` is a list of {len(value)}: a link is [node id, output number], "
@@ -185,7 +201,7 @@ class Checks:
         declared = None if definition is None else declared_inputs(definition, node["inputs"])
         for name, value in node["inputs"].items():
             is_link = isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)
-            if is_link and value[0] in prompt and (declared is None or name in declared):
+            if is_link and value[0] in prompt and (declared is None or _validated(declared, name)):
                 yield value[0]
 
     def _cycles(self, prompt: Prompt, outputs: Iterable[str]) -> Iterator[Problem]:
@@ -234,6 +250,10 @@ def output_names(definition: NodeDefinition) -> list[str]:
     return [str(names[index]) if index < len(names) else kind for index, kind in enumerate(types)]
 
 
+def _validated(declared: Mapping[str, DeclaredInput], name: str) -> bool:
+    return name in declared and declared[name].validated
+
+
 def _mismatch(declared: DeclaredInput, source_id: str, slot: int, source: NodeDefinition) -> str:
     names, types = output_names(source), source.outputs
     found = types[slot] if isinstance(types[slot], str) else "COMBO"
@@ -253,10 +273,26 @@ def _missing(declared: Mapping[str, DeclaredInput], inputs: Mapping[str, Any]) -
 
 
 def _unknown_input(definition: NodeDefinition, name: str, value: Any, declared: Mapping[str, DeclaredInput]) -> Finding:
-    takes = ", ".join(declared) or "no inputs"
-    text = f"{definition.class_type} has no input `{name}`{did_you_mean(nearest(name, declared))} It takes: {takes}"
+    spec = definition.required.get(name) or definition.optional.get(name)
+    if spec is not None and spec[0] == AUTOGROW:
+        names = autogrow_names(options_of(spec))
+        text = f"`{name}` is a row of up to {len(names)} inputs, `{name}.{names[0]}` to `{name}.{names[-1]}`"
+        text += f", and is given {len(value)}" if isinstance(value, list) else ""
+    else:
+        hint = did_you_mean(nearest(name, declared)) or "."
+        text = f"there is no input `{name}`{hint} It takes: {_listed(declared)}"
     # The server drops constants that nobody declared, and passes on links (protocol 3.11).
     return Finding("unknown_input", name, text, "fails" if isinstance(value, list) else "ignored")
+
+
+def _listed(names: Iterable[str]) -> str:
+    """The names of inputs; of a long row only the first and the last."""
+    rows: dict[str, list[str]] = {}
+    for name in names:
+        row, dot, _ = name.rpartition(".")
+        rows.setdefault(row if dot else name, []).append(name)
+    shown = [row if len(row) <= _ROW_SHOWN_MAX else [f"{row[0]} ... {row[-1]}"] for row in rows.values()]
+    return ", ".join(name for row in shown for name in row) or "none"
 
 
 def _at(prompt: Prompt, node_id: str, finding: Finding) -> Problem:

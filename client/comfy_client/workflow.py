@@ -17,10 +17,11 @@ from typing import Any
 
 from comfy_client._errors import WorkflowError
 from comfy_client._graph import Graph, InvalidWorkflow, raise_for
+from comfy_client._input_checks import Consequence
 from comfy_client._node_namespace import NodeClass, NodeNamespace
-from comfy_client._nodes import InputValue, Node, NodeInputs, Output, wire
+from comfy_client._nodes import InputValue, Node, NodeInputs, Output, wire, wire_inputs
 from comfy_client._seeds import SEED_MAX, seed_inputs
-from comfy_client._workflow_checks import Checks, Consequence, Problem
+from comfy_client._workflow_checks import Checks, Problem
 from comfy_client.images import MetadataError, is_picture, read_metadata
 from comfy_contracts import jsontext
 from comfy_contracts.catalogue import Catalogue
@@ -28,8 +29,16 @@ from comfy_contracts.prompts import parse_prompt
 from comfy_contracts.structs import ShapeError
 
 __all__ = [
-    *("Consequence", "InputValue", "InvalidWorkflow", "Node", "NodeClass", "NodeInputs", "NodeNamespace", "Output"),
-    *("Problem", "Workflow"),
+    "Consequence",
+    "InputValue",
+    "InvalidWorkflow",
+    "Node",
+    "NodeClass",
+    "NodeInputs",
+    "NodeNamespace",
+    "Output",
+    "Problem",
+    "Workflow",
 ]
 
 
@@ -148,7 +157,7 @@ class Workflow:
         Raises `WorkflowError` for an id that is taken and, unless `check` is false, for an unknown class and for all
         that is missing, unknown or wrong among the inputs. Unchecked nodes are checked by `check` and `to_prompt`.
         """
-        values = {name: wire(self._graph, name, value) for name, value in (inputs or {}).items()}
+        values = wire_inputs(self._graph, class_type, inputs or {})
         return Node(self._graph, self._graph.add(class_type, values, title=title, node_id=node_id, check=check))
 
     def __getitem__(self, node_id: str) -> Node:
@@ -221,19 +230,21 @@ class Workflow:
         for node_id, name in self.seeds():
             self._graph.set_inputs(node_id, {name: seed})
 
-    def problems(self, targets: Iterable[str | Node] | None = None) -> list[Problem]:
+    def problems(self, targets: Iterable[str | Node] | Node | None = None) -> list[Problem]:
         """All that is wrong, harmless things too: each has its `consequence`. `targets` are the outputs to run."""
+        if isinstance(targets, (str, Node)):
+            targets = [targets]
         ids = None if targets is None else [target if isinstance(target, str) else target.id for target in targets]
         return self._graph.checks.prompt(self._graph.prompt, ids)
 
-    def check(self, targets: Iterable[str | Node] | None = None) -> None:
+    def check(self, targets: Iterable[str | Node] | Node | None = None) -> None:
         """Raise `WorkflowError`, with all reasons, where the server would refuse the workflow or the run would fail."""
         raise_for(self.problems(targets))
 
-    def to_prompt(self, *, check: bool = True) -> dict[str, Any]:
+    def to_prompt(self, *, targets: Iterable[str | Node] | Node | None = None, check: bool = True) -> dict[str, Any]:
         """The prompt in API format, as a copy. Raises `WorkflowError` as `check` does, unless that is false."""
         if check:
-            self.check()
+            self.check(targets)
         return copy.deepcopy(self._graph.prompt)
 
     def to_json(self, *, indent: int | None = 2) -> str:

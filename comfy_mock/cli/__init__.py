@@ -1,4 +1,4 @@
-"""The command line: `comfy-mock serve` and `comfy-mock demo`."""
+"""The command line: `comfy-mock serve`, `demo` and `run`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 import comfy_mock
 from comfy_mock.cli.arguments import fill_bare_switches
 from comfy_mock.cli.demo import demo
+from comfy_mock.cli.run import run
 from comfy_mock.cli.serve import serve
 
 app = typer.Typer(
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 app.command()(serve)
 app.command()(demo)
+app.command()(run)
 
 
 def _print_version(wanted: bool) -> None:

@@ -115,6 +115,17 @@ class NodeCalls:
         self._run, self._host, self._turn = run, run.host, turn
         self._throttle = Throttle()
 
+    def needed(self) -> list[str]:
+        """The lazy inputs that the node asks for (protocol 5.7). Raises `Interrupted`: asking is a call like any."""
+        names: dict[str, None] = {}
+        lazy = self._turn.behaviour.lazy
+        if lazy is not None:
+            for inputs in self._turn.slices():
+                self._look_at_interrupt()
+                if self._blocker_in(inputs) is None:
+                    names.update(dict.fromkeys(lazy(inputs)))
+        return list(names)
+
     def each(self) -> Iterator[Generator[float, None, CallResult]]:
         """One simulation per call, to be run one after the other or, for an asynchronous node, at once.
 

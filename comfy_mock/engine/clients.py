@@ -101,7 +101,5 @@ class Clients:
         Raises `AttributeError` where it sent `"data": null` or anything else that is no object, which fails the run
         there as here.
         """
-        flags = self._flags.get(client_id, {}) if isinstance(client_id, str) else {}
-        if not isinstance(flags, dict):
-            raise AttributeError(f"'{type(flags).__name__}' object has no attribute 'get'")
+        flags: Any = self._flags.get(client_id, {}) if isinstance(client_id, str) else {}
         return flags.get("supports_preview_metadata") is True

@@ -234,7 +234,7 @@ class PromptRun:
             raise calls.failed(error) from error
 
     def _first_turn(self, turn: Turn, calls: NodeCalls) -> Steps:
-        if self._waits_for_lazy(turn):
+        if self._waits_for_lazy(turn, calls):
             return
         if turn.definition.api_node:
             task = AsyncNode(turn, calls.each(), self.host.now)
@@ -271,13 +271,9 @@ class PromptRun:
         gather_inputs(turn, self._source_result)
         return turn
 
-    def _waits_for_lazy(self, turn: Turn) -> bool:
+    def _waits_for_lazy(self, turn: Turn, calls: NodeCalls) -> bool:
         """Whether the node is put back, because it needs inputs that are not there yet (protocol 5.7)."""
-        lazy = turn.behaviour.lazy
-        if lazy is None:
-            return False
-        needed = dict.fromkeys(name for call in turn.slices() for name in lazy(call))
-        sources = [turn.missing[name] for name in needed if name in turn.missing]
+        sources = [turn.missing[name] for name in calls.needed() if name in turn.missing]
         for source in sources:
             self.schedule.need(source, turn.node_id)
         return bool(sources)

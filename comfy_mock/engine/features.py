@@ -6,20 +6,22 @@ from typing import Any
 
 from comfy_mock.engine.options import Options
 
+_DEFAULT_MB = Options.max_upload_size
 _BOOLEAN_FLAGS = {"show_signin_button", "enable_telemetry"}
 
 
 def features(options: Options) -> dict[str, Any]:
     """The feature flags of a server started with `options`, in the real server's order.
 
-    `max_upload_size` is in bytes, a fraction of one included. `options.feature_flags` come last: strings, but for the
-    two that are registered as booleans; those of the core cannot be overridden.
+    `max_upload_size` is in bytes, a fraction of one included: the default is an integer, what the switch says a float.
+    `options.feature_flags` come last: strings, but for the two that are registered as booleans; those of the core
+    cannot be overridden.
     """
     size = options.max_upload_size * 1048576
     core: dict[str, Any] = {
         "supports_preview_metadata": True,
         "supports_model_type_tags": True,
-        "max_upload_size": int(size) if size == int(size) else size,
+        "max_upload_size": int(size) if options.max_upload_size == _DEFAULT_MB else float(size),
         "extension": {"manager": {"supports_v4": True}},
         "node_replacements": True,
         "assets": False,

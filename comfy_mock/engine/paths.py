@@ -30,6 +30,20 @@ def inside(folder: str, path: str) -> str | None:
     return normal if normal == folder or normal.startswith(f"{folder}/") else None
 
 
+def passable(files: Files, path: str) -> bool:
+    """Whether an operating system finds its way along an absolute path: what a `..` leaves must be a folder."""
+    way: list[str] = []
+    for name in path.split("/"):
+        if name == "..":
+            stat = files.stat("/" + "/".join(way))
+            if stat is None or not stat.is_folder:
+                return False
+            del way[-1:]
+        elif name not in ("", "."):
+            way.append(name)
+    return True
+
+
 def file_stat(files: Files, path: str) -> FileStat | None:
     """The facts of the regular file at `path`; None for folders, and for names that no file can have."""
     try:

@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 from comfy_contracts import jsontext
 from comfy_mock.engine.answers import Answer, ServerTrouble, empty, json_answer
 from comfy_mock.engine.files import Files, Folders
-from comfy_mock.engine.paths import annotated, file_stat, inside
+from comfy_mock.engine.paths import annotated, file_stat, inside, passable
 
 _OVERWRITE = ("true", "1")
 
@@ -82,7 +82,8 @@ def _text(form: Fields, name: str, default: str) -> str:
 
 def _store(files: Files, folder: str, image: UploadedFile, made: Made, *, now: float, overwrite: bool) -> str:
     """Write the file unless it is there; the name it has now. Raises `OSError` or `ValueError` where that fails."""
-    files.make_folder(folder, now=now)
+    if files.stat(folder) is None:
+        files.make_folder(folder, now=now)
     name = image.filename
     if not overwrite:
         stem, extension = posixpath.splitext(name)
@@ -93,11 +94,11 @@ def _store(files: Files, folder: str, image: UploadedFile, made: Made, *, now: f
             number += 1
             name = f"{stem} ({number}){extension}"
     path = posixpath.join(folder, name)
-    parent = files.stat(posixpath.dirname(path))
-    if parent is None or not parent.is_folder:
-        raise FileNotFoundError(f"there is no folder {posixpath.dirname(path)}")
     content = made(image, path)
     if content is not None:
+        parent = files.stat(posixpath.dirname(path))
+        if parent is None or not parent.is_folder:
+            raise FileNotFoundError(f"there is no folder {posixpath.dirname(path)}")
         files.write(path, content, now=now)
     return name
 
@@ -146,6 +147,7 @@ def _original(files: Files, folders: Folders, reference: dict[str, Any]) -> str 
     subfolder = reference.get("subfolder", "")
     if not isinstance(subfolder, str):
         raise ServerTrouble("the subfolder of original_ref is not a text")
-    inner = inside(folder, subfolder)
-    path = None if inner is None else posixpath.join(inner, name)
-    return path if path is not None and file_stat(files, path) is not None else None
+    path = posixpath.join(folder, subfolder, name)
+    if inside(folder, posixpath.join(folder, subfolder)) is None or file_stat(files, path) is None:
+        return None
+    return path if passable(files, path) else None

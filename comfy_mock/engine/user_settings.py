@@ -28,14 +28,19 @@ class UserSettings:
         if stat is None or stat.is_folder:
             return {}
         try:
-            return jsontext.loads(self._files.read(self._path))
+            return jsontext.loads(self._files.read(self._path).decode("utf-8"))
         except (ValueError, RecursionError):
             return {}
 
     def get(self, name: str) -> Any:
-        """One setting, None if it is not set."""
-        settings = self._object()
-        return settings.get(name)
+        """One setting, None if it is not set. Raises `ServerTrouble` where the file holds no settings at all."""
+        settings = self.all()
+        try:
+            # A client may have written any JSON into the file; lists and texts can be asked too.
+            known = name in settings
+            return settings[name] if known else None
+        except TypeError as error:
+            raise ServerTrouble(f"{self._path} does not hold an object") from error
 
     def merge(self, changes: Any) -> None:
         """Set what an object says, key by key. Raises `ServerTrouble` if it is no object."""

@@ -14,6 +14,9 @@ from comfy_mock.engine.file_answers import file_answer
 from comfy_mock.engine.files import Files, FileStat
 from comfy_mock.engine.users import UnknownUser, Users
 
+_FOLDER_BYTES = 4096
+"""The size that a small folder has on the recorded servers: that of a moved one is told (protocol 2.6)."""
+
 _BAD_NAME = 'Invalid filename. Please avoid special characters like :\\/*?"<>|'
 
 
@@ -166,7 +169,7 @@ class UserData:
             raise ServerTrouble(f"{path} vanished")
         return {
             "path": name,
-            "size": stat.size,
+            "size": _FOLDER_BYTES if stat.is_folder else stat.size,
             "modified": int(stat.modified * 1000),
             "created": int(stat.created * 1000),
         }
@@ -187,6 +190,8 @@ class UserData:
             yield from self._below(f"{path}/{name}", recurse=True)
 
     def _everything(self, path: str, root: str) -> Iterator[dict[str, Any]]:
+        """What is in a folder, then what is in its folders."""
+        folders = []
         for name in directory_order(self._files.names(path)):
             entry = f"{path}/{name}"
             stat = self._files.stat(entry)
@@ -194,7 +199,9 @@ class UserData:
             if stat is None:
                 continue
             if stat.is_folder:
+                folders.append(entry)
                 yield {**facts, "type": "directory"}
-                yield from self._everything(entry, root)
             else:
                 yield {**facts, "type": "file", "size": stat.size, "modified": stat.modified}
+        for folder in folders:
+            yield from self._everything(folder, root)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import posixpath
-import re
 from collections.abc import Mapping
 
 import PIL.Image
@@ -13,13 +12,12 @@ from comfy_mock.engine.answers import Answer, ServerTrouble, empty
 from comfy_mock.engine.content_types import BINARY, content_type_of, is_dangerous
 from comfy_mock.engine.file_answers import file_answer
 from comfy_mock.engine.files import Files, Folders
-from comfy_mock.engine.paths import annotated, file_stat, inside
+from comfy_mock.engine.paths import annotated, file_stat, inside, passable
 
 _ASSET = "blake3:"
 _SVG = "image/svg+xml"
 _PREVIEW_FORMATS = ("webp", "jpeg")
 _PREVIEW_QUALITY = 90
-_QUALITY = re.compile(r"[0-9]{1,9}")
 
 
 def view(files: Files, folders: Folders, query: Mapping[str, str], headers: Mapping[str, str]) -> Answer:
@@ -36,7 +34,7 @@ def view(files: Files, folders: Folders, query: Mapping[str, str], headers: Mapp
     if channel == "rgb":
         return _picture(path, "png", _open(files, path).convert("RGB"))
     if channel == "a":
-        return _picture(path, "png", _alpha_only(_open(files, path)))
+        return _picture(path, "png", _alpha_only(files, path))
     return _whole_file(files, path, headers)
 
 
@@ -49,12 +47,11 @@ def _find(files: Files, folders: Folders, query: Mapping[str, str]) -> str | Ans
     folder = folders.of_type(tagged or query.get("type", "output"))
     if not name or name.startswith("/") or ".." in name or folder is None:
         return empty(400)
-    if "subfolder" in query:
-        folder = inside(folder, query["subfolder"])
-        if folder is None:
-            return empty(403)
-    path = posixpath.join(folder, posixpath.basename(name))
-    return empty(404) if file_stat(files, path) is None else path
+    path = posixpath.join(folder, query.get("subfolder", ""), posixpath.basename(name))
+    if inside(folder, posixpath.dirname(path)) is None:
+        return empty(403)
+    found = file_stat(files, path) is not None and passable(files, path)
+    return posixpath.normpath(path) if found else empty(404)
 
 
 def _whole_file(files: Files, path: str, headers: Mapping[str, str]) -> Answer:
@@ -73,24 +70,30 @@ def _whole_file(files: Files, path: str, headers: Mapping[str, str]) -> Answer:
 def _preview(files: Files, path: str, wanted: str, channel: str) -> Answer:
     parts = wanted.split(";")
     image_format = parts[0] if parts[0] in _PREVIEW_FORMATS and "a" not in channel else "webp"
-    quality = int(parts[-1]) if _QUALITY.fullmatch(parts[-1]) else _PREVIEW_QUALITY
     image = _open(files, path)
+    try:
+        quality = int(parts[-1]) if parts[-1].isdigit() else _PREVIEW_QUALITY
+    except ValueError as error:
+        raise ServerTrouble(f"{parts[-1]!r} looks like a number but is none: {error}") from error
     if image_format == "jpeg" or channel == "rgb":
         image = image.convert("RGB")
     return _picture(path, image_format, image, quality=quality)
 
 
-def _alpha_only(image: PIL.Image.Image) -> PIL.Image.Image:
-    alpha = image.getchannel("A") if image.mode == "RGBA" else PIL.Image.new("L", image.size, 255)
+def _alpha_only(files: Files, path: str) -> PIL.Image.Image:
+    # Only a picture that has an alpha channel is decoded: the end of any other may be missing.
+    image = _open(files, path, decode=False)
+    alpha = _open(files, path).getchannel("A") if image.mode == "RGBA" else PIL.Image.new("L", image.size, 255)
     black = PIL.Image.new("RGBA", image.size)
     black.putalpha(alpha)
     return black
 
 
-def _open(files: Files, path: str) -> PIL.Image.Image:
+def _open(files: Files, path: str, *, decode: bool = True) -> PIL.Image.Image:
     try:
         image = PIL.Image.open(io.BytesIO(files.read(path)))
-        image.load()
+        if decode:
+            image.load()
     except Exception as error:
         # Broken pictures make the decoders raise whatever they stumble over.
         raise ServerTrouble(f"{path} is not a picture: {error}") from error

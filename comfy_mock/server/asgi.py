@@ -23,6 +23,8 @@ RawHeaders = list[tuple[bytes, bytes]]
 _HOST = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*://[^/?]*")
 _UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _WITHOUT_LENGTH = (204, 304)
+_PHRASES = {413: "Request Entity Too Large", 416: "Requested Range Not Satisfiable"}
+"""Reason phrases that newer Pythons have under another name than the recorded server."""
 
 
 class ClientGone(Exception):
@@ -167,8 +169,9 @@ async def refuse_upgrade(scope: Scope, receive: Receive, send: Send, answer: Ans
 
 def _start(kind: str, answer: Answer, headers: Sequence[tuple[bytes, bytes]]) -> dict[str, object]:
     start: dict[str, object] = {"type": kind, "status": answer.status, "headers": list(headers)}
-    if answer.reason is not None:
-        start["reason"] = answer.reason
+    reason = _PHRASES.get(answer.status) if answer.reason is None else answer.reason
+    if reason is not None:
+        start["reason"] = reason
     if answer.malformed:
         start["http_version"] = "1.0"
     return start

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from comfy_mock.engine.answers import JSON, PLAIN, Answer
+from comfy_mock.engine.answers import JSON, PLAIN, Answer, ServerTrouble
 from comfy_mock.engine.options import Options
 
 _IMAGES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
@@ -25,8 +25,8 @@ _ZLIB_WINDOW = {"deflate": zlib.MAX_WBITS, "gzip": 16 + zlib.MAX_WBITS}
 def origin_refused(headers: Mapping[str, str]) -> bool:
     """Whether the origin rule refuses a request (or a WebSocket upgrade) with these headers (protocol 1.4).
 
-    Header names are in lower case. The rule is off under `--enable-cors-header`; the caller looks at that. An `Origin`
-    or `Host` that cannot be read, on which the real server fails, is refused.
+    Header names are in lower case. The rule is off under `--enable-cors-header`; the caller looks at that. Raises
+    `ServerTrouble` for an `Origin` or `Host` that cannot be read, on which the real server fails.
     """
     if headers.get("sec-fetch-site") == "cross-site":
         return True
@@ -37,8 +37,8 @@ def origin_refused(headers: Mapping[str, str]) -> bool:
         origin = urlsplit(headers["origin"].lower())
         host_name = host.netloc if origin.port is not None else host.hostname
         origin_name = origin.netloc if host.port is not None else origin.hostname
-    except ValueError:
-        return True
+    except ValueError as error:
+        raise ServerTrouble(f"the Origin or the Host of the request cannot be read: {error}") from error
     return _is_loopback(host.hostname) and bool(host_name) and bool(origin_name) and host_name != origin_name
 
 

@@ -14,12 +14,14 @@ import uvicorn
 
 from comfy_mock.server.instance import Instance
 from comfy_mock.server.wire import HttpProtocol
+from comfy_mock.server.wire_websocket import WebSocketProtocol
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 WEBSOCKET_BYTES_MAX = 4 * 1024 * 1024
 _START_S_MAX = 30.0
+_UNREAD_BYTES_MAX = 64 * 1024
 
 
 class PortTaken(OSError):
@@ -155,7 +157,7 @@ class _Server(uvicorn.Server):
                 mock.app,
                 lifespan="off",
                 http=HttpProtocol,
-                ws="websockets-sansio",
+                ws=WebSocketProtocol,
                 ws_max_size=WEBSOCKET_BYTES_MAX,
                 ws_ping_interval=None,
                 log_config=None,
@@ -178,6 +180,13 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: Any) -> None:
         super().handle_exit(sig, frame)
         self.ask_to_exit()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for connection in self.server_state.connections:
+            # a client that does not read would be waited for, and its answer then be reported as an error of the app
+            if connection.transport.get_write_buffer_size() > _UNREAD_BYTES_MAX:
+                connection.transport.abort()
+        await super().shutdown(sockets)
 
     async def main_loop(self) -> None:
         self._loop, self._exit = asyncio.get_running_loop(), asyncio.Event()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Iterator
 
 from comfy_mock.engine.engine import Engine
 from comfy_mock.server.clocks import Clock
 from comfy_mock.server.sockets import Sockets
 
-logger = logging.getLogger("comfy_mock.server")
+ANSWER_S_MAX = 0.2
+"""How long an answer holds messages back: one that takes longer waits for a client that does not read."""
 
 
 class Runner:
@@ -23,7 +23,7 @@ class Runner:
 
     def __init__(self, engine: Engine, clock: Clock, sockets: Sockets) -> None:
         self.engine, self.clock, self.sockets = engine, clock, sockets
-        self._answers = 0
+        self._answers: set[object] = set()
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake = asyncio.Event()
@@ -32,13 +32,19 @@ class Runner:
     def answering(self) -> Iterator[None]:
         """Hold messages back while a request is handled and its answer sent."""
         self._ensure_running()
-        self._answers += 1
+        answer = object()
+        self._answers.add(answer)
+        timer = asyncio.get_running_loop().call_later(ANSWER_S_MAX, self._answered, answer)
         self.engine.advance(self.clock.now())
         try:
             yield
         finally:
-            self._answers -= 1
-            self._wake.set()
+            timer.cancel()
+            self._answered(answer)
+
+    def _answered(self, answer: object) -> None:
+        self._answers.discard(answer)
+        self._wake.set()
 
     def wake(self) -> None:
         """Something outside of a request changed the engine: look at it now."""

@@ -107,8 +107,12 @@ class Shell:
         refused = refusal(request, target_of(scope), len(scope["headers"])) or unexpected(request)
         if refused is not None:
             return refused
-        if self._server.engine.options.enable_cors_header is None and origin_refused(request.headers):
-            return empty(403)
+        try:
+            if self._server.engine.options.enable_cors_header is None and origin_refused(request.headers):
+                return empty(403)
+        except ServerTrouble as trouble:
+            _log_trouble(request, trouble)
+            return _trouble_answer(request)
         if request.method == "OPTIONS":
             return empty()
         return self._router.find(request.method, request.raw_path)

@@ -16,7 +16,8 @@ async def serve_websocket(runner: Runner, websocket: WebSocket) -> None:
     await websocket.accept()
     engine = runner.engine
     runner.wake()
-    socket = engine.connect(websocket.query_params.get("clientId"))
+    client_id = next(iter(websocket.query_params.getlist("clientId")), None)
+    socket = engine.connect(client_id)
     outbox = runner.sockets.open(socket)
     runner.flush()
     sender = asyncio.create_task(_send(outbox, websocket), name=f"comfy-mock socket {socket}")

@@ -22,7 +22,7 @@ HEAD_BYTES_MAX = 4 * 1024 * 1024
 
 
 class HttpProtocol(H11Protocol):
-    """For `uvicorn.Config(http=HttpProtocol)`: answers with a reason phrase of their own, HEAD and HTTP/1.0 as recorded.
+    """For `uvicorn.Config(http=HttpProtocol)`: reason phrases of an answer's own, and HEAD and HTTP/1.0 as recorded.
 
     The reason phrase is `reason` in the `http.response.start` message. The real server has one that tells what is wrong
     with a file name, and tells it nowhere else (protocol 2.6). `http_version` there makes it another version.
@@ -51,10 +51,13 @@ class HttpProtocol(H11Protocol):
         super().data_received(data)
 
     def send_400_response(self, msg: str) -> None:
-        """Complain about what is no HTTP request, as the real server does."""
-        answer = malformed(complaint(self._received))
-        headers = b"".join(b"%s: %s\r\n" % (name.title(), value) for name, value in answer_headers(answer, "GET", time()))
-        self.transport.write(b"HTTP/1.0 400 Bad Request\r\n" + headers + b"\r\n" + answer.body)
+        """Complain about what is no HTTP request, as the real server does, unless an answer is under way."""
+        begins = self.cycle is None or self.cycle.response_complete
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            answer = malformed(complaint(self._received) if begins else msg)
+            headers = answer_headers(answer, "GET", time())
+            lines = [b"HTTP/1.0 400 Bad Request", *(name.title() + b": " + value for name, value in headers)]
+            self.transport.write(b"\r\n".join([*lines, b"", answer.body]))
         self.transport.close()
 
     def _should_upgrade(self) -> bool:

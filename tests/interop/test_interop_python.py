@@ -10,14 +10,14 @@ import pytest
 pytestmark = pytest.mark.interop
 
 CLIENTS = {
-    "comfy_api_simplified_driver.py": (["comfy-api-simplified==1.6.0"], ["--speed", "2"], 6),
-    "comfyui_workflow_client_driver.py": (["comfyui-workflow-client==0.1.0"], ["--speed", "4"], 5),
-    "comfy_script_driver.py": (["comfy-script[client]==0.6.1", "tqdm==4.67.1"], ["--preview-method", "auto"], 5),
-    "comfy_cli_driver.py": (["comfy-cli==1.23.0"], ["--speed", "4"], 6),
+    "comfy_api_simplified_driver.py": (["comfy-api-simplified==1.6.0"], ["--speed", "2"]),
+    "comfyui_workflow_client_driver.py": (["comfyui-workflow-client==0.1.0"], ["--speed", "4"]),
+    "comfy_script_driver.py": (["comfy-script[client]==0.6.1", "tqdm==4.67.1"], ["--preview-method", "auto"]),
+    "comfy_cli_driver.py": (["comfy-cli==1.23.0"], ["--speed", "4"]),
 }
 
 
 @pytest.mark.parametrize("driver", CLIENTS)
 def test_a_client(driver: str, serve: Callable[..., str], drive_python: Callable[..., Any]) -> None:
-    packages, switches, steps_min = CLIENTS[driver]
-    drive_python(driver, serve(*switches), packages).check(steps_min)
+    packages, switches = CLIENTS[driver]
+    drive_python(driver, serve(*switches), packages).check()

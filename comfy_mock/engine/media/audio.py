@@ -95,7 +95,10 @@ def opened(data: bytes) -> InputContainer:
     """A media file, open for reading. Raises `av.error.FFmpegError` for other files."""
     import av
 
-    return av.open(io.BytesIO(data), "r", metadata_errors="replace")
+    try:
+        return av.open(io.BytesIO(data), "r", metadata_errors="replace")
+    except TypeError:  # from PyAV 19 on metadata are read whatever they hold, and the word is unknown
+        return av.open(io.BytesIO(data), "r")
 
 
 def read(data: bytes) -> Audio:

@@ -19,8 +19,10 @@ def test_the_text_is_the_recorded_one() -> None:
     )
 
 
-@pytest.mark.parametrize(("megabytes", "text"), [(0.01, "10485.76"), (1, "1048576"), (2.5, "2621440")])
-def test_the_upload_limit_is_not_rounded(megabytes: float, text: str) -> None:
+@pytest.mark.parametrize(
+    ("megabytes", "text"), [(0.01, "10485.76"), (1, "1048576.0"), (2.5, "2621440.0"), (100.0, "104857600")]
+)
+def test_the_upload_limit_is_a_float_unless_it_is_the_default(megabytes: float, text: str) -> None:
     assert f'"max_upload_size": {text},' in jsontext.dumps(features(Options(max_upload_size=megabytes)))
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comfy_mock.engine.memory_files import MemoryFiles
-from comfy_mock.engine.paths import annotated, file_stat, inside
+from comfy_mock.engine.paths import annotated, file_stat, inside, passable
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,22 @@ def test_only_regular_files_have_facts() -> None:
     assert [file_stat(files, path) for path in ("/a", "/a/nope", "/a/\0", "/a/" + "b" * 5000, "/a/\ud800")] == [
         None
     ] * 5
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/out/sub", True),
+        ("/out/nope/x", True),
+        ("/out/sub/../sub", True),
+        ("/out/sub/./..//x", True),
+        ("/out/nope/../sub", False),
+        ("/out/file/..", False),
+        ("/out/sub/../../out/nope/..", False),
+    ],
+)
+def test_the_way_back_leads_through_folders_only(path: str, expected: bool) -> None:
+    files = MemoryFiles()
+    files.make_folder("/out/sub", now=0.0)
+    files.write("/out/file", b"", now=0.0)
+    assert passable(files, path) is expected

@@ -83,6 +83,7 @@ def test_overwrite_counts_in_two_spellings(fields: dict[str, str], name: str) ->
         ("..a.png", {}, 200),
         ("\\..\\a.png", {}, 200),
         ("there/a.png", {}, 200),
+        ("../b.png", {"subfolder": "there/file"}, 200),
         ("x/y.png", {}, 500),
         (".", {}, 500),
         ("there", {}, 500),
@@ -186,6 +187,16 @@ def test_a_bad_reference_is_not_reported(reference: dict[str, Any]) -> None:
     before = everything(files)
     assert masked(files, "m.png", reference) == "m.png"
     assert everything(files) == before
+
+
+def test_a_bad_reference_is_not_reported_even_where_nothing_could_be_written() -> None:
+    files = with_original()
+    before = everything(files)
+    assert masked(files, "nope/m.png", {"filename": "nope.png", "type": "input"}) == "nope/m.png"
+    assert masked(files, "m.png", {"filename": "o.png", "type": "input", "subfolder": "nope/.."}) == "m.png"
+    assert everything(files) == before
+    with pytest.raises(ServerTrouble):
+        masked(files, "nope/m.png", {"filename": "o.png", "type": "input"})
 
 
 @pytest.mark.parametrize(

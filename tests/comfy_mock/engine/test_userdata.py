@@ -90,6 +90,23 @@ def test_hidden_files_are_left_out_of_the_listing_and_shown_in_the_tree(bench: B
     ]
 
 
+def test_of_equal_names_in_the_tree_the_upper_comes_first() -> None:
+    """Folder by folder, as `os.walk` goes; the sort keeps the order of equal names."""
+    bench = Bench()
+    for file in ("b/same.json", "same.json", "b/c/SAME.json", "d/same.json"):
+        assert bench.ask().write(file, b"").status == 200
+    tree = jsontext.loads(bench.ask().tree().body)
+    files = [entry["path"] for entry in tree if entry["type"] == "file"]
+    assert files[0] == "same.json"
+    assert files.index("b/same.json") < files.index("b/c/SAME.json")
+    assert len(files) == 4
+
+
+def test_a_folder_that_was_moved_has_the_size_of_a_folder(bench: Bench) -> None:
+    info = jsontext.loads(bench.ask(full_info="true").move("workflows", "flows").body)
+    assert (info["path"], info["size"]) == ("flows", 4096)
+
+
 def outside(files: Files, path: str = "/") -> list[str]:
     """Everything that is not the default user's."""
     found = []

@@ -130,7 +130,9 @@ def test_merging_is_shallow() -> None:
     assert bench.settings.all() == {"a": {"y": 2}}
 
 
-@pytest.mark.parametrize("content", [b"{broken", b"", b"\xff", b"[" * 100_000])
+@pytest.mark.parametrize(
+    "content", [b"{broken", b"", b"\xff", b"[" * 100_000, b"\xef\xbb\xbf{}", "{}".encode("utf-16")]
+)
 def test_a_corrupt_file_counts_as_none_and_is_replaced(content: bytes) -> None:
     bench = Bench()
     bench.files.write(bench.path, content, now=1.0)
@@ -145,6 +147,20 @@ def test_a_file_with_something_else_than_an_object_is_shown_but_not_changed() ->
     assert bench.settings.all() == [1]
     with pytest.raises(ServerTrouble):
         bench.settings.set("Z", 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "known"),
+    [(b"[]", None), (b'["Y"]', None), (b'["Z"]', "trouble"), (b'"XYZ"', "trouble"), (b"5", "trouble")],
+)
+def test_one_setting_of_a_file_without_an_object_is_found_as_python_finds_it(content: bytes, known: str | None) -> None:
+    bench = Bench()
+    bench.files.write(bench.path, content, now=1.0)
+    if known is None:
+        assert bench.settings.get("Z") is None
+    else:
+        with pytest.raises(ServerTrouble):
+            bench.settings.get("Z")
 
 
 @pytest.mark.parametrize("changes", [None, 5, "x", [], [["k", "v"]]])

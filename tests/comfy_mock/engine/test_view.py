@@ -62,6 +62,9 @@ def picture(**query: str) -> PIL.Image.Image:
         ({"filename": "s.txt", "subfolder": "sub"}, 200),
         ({"filename": "s.txt", "subfolder": "../output/sub"}, 200),
         ({"filename": "s.txt", "subfolder": "/comfyui/output/sub"}, 200),
+        ({"filename": "s.txt", "subfolder": "sub/../sub"}, 200),
+        ({"filename": "s.txt", "subfolder": "nope/../sub"}, 404),
+        ({"filename": "s.txt", "subfolder": "sub/s.txt/../"}, 404),
         ({"filename": "secret.txt", "subfolder": ".."}, 403),
         ({"filename": "secret.txt", "subfolder": "../outputs"}, 403),
         ({"filename": "secret.txt", "subfolder": "/"}, 403),
@@ -95,7 +98,7 @@ def test_no_spelling_shows_what_lies_outside(path: str) -> None:
         ({"preview": "webp", "channel": "rgb"}, "WEBP", "RGB"),
         ({"preview": "jpeg", "channel": "alpha"}, "WEBP", "RGBA"),
         ({"preview": "nonsense;7"}, "WEBP", "RGBA"),
-        ({"preview": "jpeg;" + "9" * 50}, "JPEG", "RGB"),
+        ({"preview": "jpeg;5"}, "JPEG", "RGB"),
         ({"channel": "rgb"}, "PNG", "RGB"),
         ({"channel": "a"}, "PNG", "RGBA"),
     ],
@@ -106,6 +109,24 @@ def test_other_pictures_of_a_picture(query: dict[str, str], image_format: str, m
     assert (image.format, image.mode, image.size) == (image_format, mode, (3, 2))
     assert answer.content_type == f"image/{image_format.lower()}"
     assert answer.headers == (("Content-Disposition", 'filename="rgba.png"'),)
+
+
+@pytest.mark.parametrize("quality", ["²", "9" * 50, "9" * 5000])
+def test_digits_that_are_no_quality_are_trouble(quality: str) -> None:
+    with pytest.raises(ServerTrouble):
+        seen(filename="rgba.png", preview=f"jpeg;{quality}")
+
+
+def test_only_an_alpha_channel_is_decoded() -> None:
+    files = MemoryFiles()
+    for mode in ("RGB", "RGBA"):
+        buffer = io.BytesIO()
+        PIL.Image.effect_noise((64, 64), 90.0).convert(mode).save(buffer, "png")
+        files.write(f"/comfyui/output/{mode}.png", buffer.getvalue()[:-100], now=0.0)
+    assert view(files, FOLDERS, {"filename": "RGB.png", "channel": "a"}, {}).status == 200
+    for query in ({"filename": "RGBA.png", "channel": "a"}, {"filename": "RGB.png", "channel": "rgb"}):
+        with pytest.raises(ServerTrouble):
+            view(files, FOLDERS, query, {})
 
 
 def test_quality_counts() -> None:

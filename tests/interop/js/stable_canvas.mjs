@@ -29,7 +29,9 @@ const event = (target, type) => within(20, type, new Promise((resolve) => target
 
 /** Keep the queue busy until the returned function is called, so that what is submitted meanwhile has not begun. */
 async function hold() {
+  const begun = event(client, "progress");
   const { prompt_id } = await client.queuePrompt(0, { prompt: slow(), workflow: undefined });
+  await begun;
   return () => client.interrupt(prompt_id);
 }
 
@@ -157,7 +159,9 @@ await step("settings, users and user data", async () => {
 });
 
 await step("queue: numbers, front, deletion, clearing", async () => {
+  const begun = event(client, "progress");
   const running = await client.queuePrompt(0, { prompt: slow(), workflow: { id: "w" } });
+  await begun;
   assert.deepEqual(running.node_errors, {});
   const later = await client.queuePrompt(0, { prompt: graph(), workflow: {} });
   assert.equal(later.number, running.number + 1);

@@ -34,6 +34,8 @@ def a_prompt_and_its_picture() -> None:
 @step
 def places_in_the_queue_and_interrupt() -> None:
     running = api.queue_prompt(text_to_image(4002, steps=200))["prompt_id"]
+    while not api.get_queue()["queue_running"]:
+        pass
     waiting = api.queue_prompt(text_to_image(4003), client_id="someone")["prompt_id"]
     assert api.get_queue_size_before(running) == 0
     assert api.get_queue_size_before(waiting) == 1

@@ -1,0 +1,525 @@
+"""What a client knows of its prompts, and what to do next to know more.
+
+Pure: it is told of messages, answers, failures and the time (seconds of any clock that never goes back), in whatever
+order they come, and says what to do. Both shells ask `next_action` for the prompt that they wait for, `begin` that
+action, do it, tell the tracker what came of it, and `finish` it.
+
+What makes it right where clients commonly are not:
+
+* History and queue are the truth, messages are hints that come early. A prompt is over when the history has it, so that
+  a run has the same result by socket and by polling; an `execution_success` is followed by asking the history until its
+  entry is there (protocol 6.9).
+* A prompt is lost when the queue and, asked afterwards, the history do not have it, twice, `lost_after` seconds apart.
+  Behind a proxy, or just after the POST, one empty queue proves nothing.
+* A socket is never believed to be complete: a terminal message may be lost, and the closing of an old connection
+  silences a new one with the same client id (protocol 6.2). So the queue is asked from time to time in any case.
+* A message counts for the prompt that it names. What names none counts only where there is no doubt.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from msgspec import UNSET
+
+from comfy_client._actions import Action, GiveUp, Nothing, Pace, PollHistory, PollQueue, Reconnect, WaitUntil
+from comfy_client._prompt_state import PromptState
+from comfy_client.events import Outcome
+from comfy_contracts.frames import Frame, PreviewFrame, PreviewWithMetadata, TextFrame
+from comfy_contracts.messages import (
+    Executing,
+    ExecutionError,
+    ExecutionInterrupted,
+    ExecutionStart,
+    ExecutionSuccess,
+    FeatureFlags,
+    Message,
+    Progress,
+    ProgressState,
+    Status,
+    Unknown,
+)
+from comfy_contracts.prompts import PromptAccepted
+from comfy_contracts.results import HistoryEntry, Queue
+
+STRANGERS_MAX: Final = 1000
+"""How many messages about unknown prompts are kept while the answer of a POST is outstanding."""
+
+MANY_PROMPTS: Final = 8
+"""From so many prompts on, one look at the queue comes before a look at the history for each."""
+
+QUEUE_REST_FACTOR: Final = 10.0
+"""After an answer of the queue it is left alone for so many times as long as the answer took: it may be very long."""
+
+_FIRST_LOOK_S: Final = 0.025
+_HINT_REST_S: Final = 0.5
+_ENTRY_RETRY_FIRST_S: Final = 0.02
+_ENTRY_RETRY_MAX_S: Final = 0.5
+_DEAF_AFTER_S: Final = 1.0
+
+_OUTCOMES: Final[Mapping[type, Outcome]] = {
+    ExecutionSuccess: "success",
+    ExecutionError: "error",
+    ExecutionInterrupted: "interrupted",
+}
+
+
+@dataclass(eq=False)
+class _Watch:
+    """How one prompt is looked after."""
+
+    state: PromptState
+    uses_socket: bool
+    poll_interval: float
+    since: float
+    confirmed: bool = False
+    next_poll: type[PollHistory] | type[PollQueue] = PollHistory
+    poll_at: float = 0.0
+    absent_since: float | None = None
+    """When the queue was found without it, until the history has been asked as well."""
+    looks: int = 0
+    strikes: int = 0
+    first_strike: float = 0.0
+    end_message_at: float | None = None
+    entry_misses: int = 0
+    heard_at: float = 0.0
+    hinted_at: float | None = None
+    cancelled: bool = False
+    gap: bool = False
+    """Whether messages about it may have been missed."""
+
+
+@dataclass
+class _Socket:
+    open: bool = False
+    failures: int = 0
+    retry_at: float = 0.0
+    deaf_since: float | None = None
+    marks_previews: bool = False
+    """Whether previews for this client name their prompt, as the server has said."""
+    at_work: tuple[str, str | None] | None = None
+    """The prompt and node of the message just before, where it was about work under way."""
+
+
+@dataclass
+class Tracker:
+    """The prompts of one client and its one socket.
+
+    `rng` spreads the attempts of many clients to reconnect.
+    """
+
+    pace: Pace = field(default_factory=Pace)
+    rng: random.Random = field(default_factory=lambda: random.Random(0))
+
+    def __post_init__(self) -> None:
+        self._watches: dict[str, _Watch] = {}
+        self._socket = _Socket()
+        self._busy: set[Action] = set()
+        self._queue_free_at = 0.0
+        self._failing_since: float | None = None
+        self._failures = 0
+        self._unanswered = 0
+        self._strangers: deque[tuple[str, Message]] = deque(maxlen=STRANGERS_MAX)
+        self._changed: dict[int, PromptState] = {}
+
+    # Prompts
+
+    def submitting(
+        self,
+        prompt_id: str,
+        now: float,
+        *,
+        uses_socket: bool,
+        nodes: Iterable[str] = (),
+        poll_interval: float | None = None,
+    ) -> PromptState:
+        """A prompt is about to be posted. Raises `ValueError` for the id of one that is under way."""
+        if prompt_id in self._watches:
+            raise ValueError(f"prompt {prompt_id} is under way; leave prompt_id out, or take another")
+        state = PromptState(prompt_id, frozenset(nodes))
+        self._watches[prompt_id] = self._watch(state, now, uses_socket, poll_interval)
+        self._unanswered += 1
+        return state
+
+    def accepted(self, prompt_id: str, answer: PromptAccepted, now: float) -> None:
+        """The POST was answered with 200. Servers that mint ids themselves may have given another one."""
+        watch = self._watches[prompt_id]
+        if answer.prompt_id != prompt_id:
+            self._watches[answer.prompt_id] = self._watches.pop(prompt_id)
+            watch.state.prompt_id = answer.prompt_id
+        watch.confirmed, watch.since, watch.state.number = True, now, answer.number
+        watch.state.node_errors = dict(answer.node_errors)
+        watch.state.queued_at(None)
+        for stranger, message in list(self._strangers):
+            if stranger == watch.state.prompt_id:
+                self._hear(watch, message, now)
+        if watch.end_message_at is None:
+            self._plan(watch, now + self._interval(watch))
+        self._answered(watch)
+
+    def rejected(self, prompt_id: str) -> None:
+        """The POST was refused."""
+        watch = self._watches.pop(prompt_id)
+        watch.state.reject()
+        self._answered(watch)
+
+    def abandoned(self, prompt_id: str) -> None:
+        """The POST came to nothing that is known; the prompt is followed no longer."""
+        watch = self._watches.pop(prompt_id, None)
+        if watch is not None and not watch.confirmed:
+            self._answered(watch)
+
+    def attach(
+        self, prompt_id: str, now: float, *, uses_socket: bool, poll_interval: float | None = None
+    ) -> PromptState:
+        """Follow a prompt that was posted before, maybe by others. Of one that is followed already, the same state."""
+        if prompt_id in self._watches:
+            return self._watches[prompt_id].state
+        watch = self._watch(PromptState(prompt_id), now, uses_socket, poll_interval)
+        watch.confirmed, watch.gap = True, True
+        self._watches[prompt_id] = watch
+        return watch.state
+
+    def cancelled(self, prompt_id: str, now: float) -> None:
+        """The server has said that it cancels the prompt: if it disappears now, that is why."""
+        watch = self._watches.get(prompt_id)
+        if watch is not None:
+            watch.cancelled = True
+            self._plan(watch, now)
+            self._touch(watch.state)
+
+    @property
+    def prompts(self) -> Mapping[str, PromptState]:
+        """The prompts that are not over."""
+        return {prompt_id: watch.state for prompt_id, watch in self._watches.items()}
+
+    @property
+    def wants_socket(self) -> bool:
+        """Whether a prompt that is not over uses the socket."""
+        return any(watch.uses_socket for watch in self._watches.values())
+
+    def take_changed(self) -> list[PromptState]:
+        """The prompts of which something was learned, or for which there is something else to do, since the last call.
+
+        Their `version` has grown: who waits for one of them must ask for its next action again.
+        """
+        changed, self._changed = list(self._changed.values()), {}
+        return changed
+
+    # What to do
+
+    def next_action(self, prompt_id: str, now: float) -> Action:
+        """What to do next for one prompt; `Nothing` when it is over (or was never followed)."""
+        watch = self._watches.get(prompt_id)
+        if watch is None:
+            return Nothing()
+        if self._failing_since is not None and now - self._failing_since >= self.pace.unreachable_after:
+            return GiveUp()
+        plans = [self._next_poll(watch)]
+        reconnect_at = self._reconnect_at(watch)
+        if reconnect_at is not None:
+            plans.append((reconnect_at, Reconnect()))
+        free = [(at, action) for at, action in plans if action not in self._busy]
+        if not free:
+            return WaitUntil(now + self.pace.poll_interval)
+        at, action = min(free, key=lambda plan: plan[0])
+        return action if at <= now else WaitUntil(at)
+
+    def begin(self, action: Action) -> None:
+        """The action is under way: nobody else is told to do it."""
+        self._busy.add(action)
+
+    def finish(self, action: Action) -> None:
+        """The action is over, whatever came of it."""
+        self._busy.discard(action)
+        if isinstance(action, PollHistory) and action.prompt_id in self._watches:
+            self._touch(self._watches[action.prompt_id].state)
+
+    # The socket
+
+    @property
+    def socket_open(self) -> bool:
+        """Whether there is a socket, as far as is known."""
+        return self._socket.open
+
+    @property
+    def reconnect_at(self) -> float:
+        """When a socket should be tried for, while there is none."""
+        return self._socket.retry_at
+
+    def socket_opened(self, now: float) -> None:
+        """A socket is there."""
+        self._socket = _Socket(open=True)
+        for watch in self._watches.values():
+            if watch.uses_socket:
+                if watch.confirmed:
+                    watch.gap = True
+                self._plan(watch, now)
+                self._touch(watch.state)
+
+    def socket_lost(self, now: float) -> None:
+        """The socket is gone, or could not be had."""
+        was_open, failures = self._socket.open, self._socket.failures + 1
+        wait = min(self.pace.reconnect_first * 2 ** min(failures - 1, 20), self.pace.reconnect_max)
+        retry_at = now + wait * (0.5 + self.rng.random())
+        self._socket = _Socket(failures=failures, retry_at=retry_at)
+        for watch in self._watches.values():
+            if watch.uses_socket and was_open:
+                watch.gap = True
+                self._plan(watch, now)
+                self._touch(watch.state)
+
+    def socket_closed(self) -> None:
+        """The socket was closed on purpose."""
+        self._socket = _Socket()
+
+    def message(self, message: Message, now: float) -> None:
+        """A text message came."""
+        self._socket.at_work = None
+        if isinstance(message, Status):
+            if message.queue_remaining == 0:
+                self._hint(self._watches.values(), now)
+            return
+        if isinstance(message, FeatureFlags):
+            flags = message.data if isinstance(message.data, dict) else {}
+            self._socket.marks_previews = flags.get("supports_preview_metadata") is True
+            return
+        prompt_id = prompt_id_of(message)
+        if prompt_id is None:
+            return
+        watch = self._watches.get(prompt_id)
+        if watch is None:
+            if self._unanswered:
+                self._strangers.append((prompt_id, message))
+            self._overtaken_by(message, now)
+            return
+        self._overtaken_by(message, now, watch)
+        self._hear(watch, message, now)
+        if isinstance(message, (Progress, Executing, ProgressState)):
+            self._socket.at_work = (prompt_id, _node_at_work(message))
+
+    def frame(self, frame: Frame, now: float) -> None:
+        """A binary message came."""
+        at_work, self._socket.at_work = self._socket.at_work, None
+        if isinstance(frame, PreviewWithMetadata):
+            watch = self._watches.get(frame.prompt_id)
+            if watch is not None:
+                self._heard(watch, now)
+                watch.state.preview(frame.node_id, frame.image_type, frame.image)
+        elif isinstance(frame, PreviewFrame):
+            # It follows the progress of its own prompt at once. A client whose previews are marked gets those only of
+            # prompts without a client, which are not its own (protocol 6.5, 6.8).
+            if at_work is not None and not self._socket.marks_previews and at_work[0] in self._watches:
+                state = self._watches[at_work[0]].state
+                state.preview(at_work[1], f"image/{frame.format_name.lower()}", frame.image)
+                self._touch(state)
+        elif isinstance(frame, TextFrame) and at_work is not None and at_work[0] in self._watches:
+            # Texts go to everybody, and name a node but no prompt: only right after a sign of that very node.
+            state = self._watches[at_work[0]].state
+            if state.node_running(frame.node_id) and at_work[1] == frame.node_id:
+                state.text(frame.node_id, frame.text)
+                self._touch(state)
+
+    # Answers
+
+    def queue(self, queue: Queue, asked_at: float, now: float) -> None:
+        """The queue as it was after `asked_at`."""
+        self.try_again()
+        self._queue_free_at = now + (now - asked_at) * QUEUE_REST_FACTOR
+        running = {item.prompt_id: item.number for item in queue.queue_running}
+        pending = sorted(queue.queue_pending, key=lambda item: (item.number, item.prompt_id))
+        ahead = {item.prompt_id: len(running) + place for place, item in reversed(list(enumerate(pending)))}
+        for prompt_id, watch in list(self._watches.items()):
+            if prompt_id in running:
+                self._present(watch, now)
+                watch.state.running()
+            elif prompt_id in ahead:
+                self._present(watch, now)
+                watch.state.queued_at(ahead[prompt_id])
+            elif watch.confirmed and watch.since <= asked_at:
+                watch.absent_since = now
+                watch.next_poll, watch.poll_at = PollHistory, now
+            self._touch(watch.state)
+
+    def history(self, prompt_id: str, entry: HistoryEntry | None, asked_at: float, now: float) -> None:
+        """The history's entry of a prompt as it was after `asked_at`; None where there was none."""
+        self.try_again()
+        watch = self._watches.get(prompt_id)
+        if watch is None:
+            return
+        if entry is not None and _is_of(entry, watch.state):
+            self._suspect(watch, now)
+            self._end(watch)
+            watch.state.end_with(entry)
+        elif watch.end_message_at is not None:
+            self._entry_missing(watch, now)
+        elif watch.absent_since is not None and asked_at >= watch.absent_since:
+            self._strike(watch, now)
+        elif watch.next_poll is PollHistory:
+            queue_is_due = watch.confirmed and self._queue_free_at <= now
+            watch.next_poll = PollQueue if queue_is_due else PollHistory
+            watch.poll_at = now if queue_is_due else now + self._interval(watch)
+
+    def poll_failed(self, action: Action, now: float) -> None:
+        """A question got no answer, or one with a status that means failure."""
+        if self._failing_since is None:
+            self._failing_since = now
+        self._failures += 1
+        wait = min(0.1 * 2 ** min(self._failures, 20), max(self.pace.poll_interval, 1.0)) * (0.5 + self.rng.random())
+        if isinstance(action, PollQueue):
+            self._queue_free_at = now + wait
+            for watch in self._watches.values():
+                if watch.next_poll is PollQueue:
+                    watch.next_poll, watch.poll_at = PollHistory, max(watch.poll_at, now + wait)
+        elif isinstance(action, PollHistory) and action.prompt_id in self._watches:
+            self._watches[action.prompt_id].poll_at = now + wait
+
+    def try_again(self) -> None:
+        """Forget that questions have failed, for somebody waits anew."""
+        self._failing_since, self._failures = None, 0
+
+    # Inside
+
+    def _watch(self, state: PromptState, now: float, uses_socket: bool, poll_interval: float | None) -> _Watch:
+        watch = _Watch(state, uses_socket, poll_interval or self.pace.poll_interval, since=now, heard_at=now)
+        self._plan(watch, now)
+        return watch
+
+    def _plan(self, watch: _Watch, at: float) -> None:
+        """Look at a prompt anew from `at` on; where its end is known, only for its entry in the history."""
+        if watch.end_message_at is not None:
+            watch.next_poll = PollHistory
+        elif watch.uses_socket and self._socket.open and not watch.gap:
+            watch.next_poll = PollQueue
+        else:
+            watch.next_poll = PollQueue if len(self._watches) >= MANY_PROMPTS else PollHistory
+        watch.poll_at = at
+
+    def _interval(self, watch: _Watch) -> float:
+        if watch.uses_socket and self._socket.open:
+            return max(self.pace.watch_interval, watch.poll_interval)
+        watch.looks = min(watch.looks + 1, 20)
+        return min(watch.poll_interval, _FIRST_LOOK_S * 2**watch.looks)
+
+    def _next_poll(self, watch: _Watch) -> tuple[float, Action]:
+        if not watch.confirmed:
+            return float("inf"), Nothing()
+        if watch.next_poll is PollQueue:
+            return max(watch.poll_at, self._queue_free_at), PollQueue()
+        return watch.poll_at, PollHistory(watch.state.prompt_id)
+
+    def _reconnect_at(self, watch: _Watch) -> float | None:
+        if not watch.uses_socket:
+            return None
+        if not self._socket.open:
+            return self._socket.retry_at
+        return None if self._socket.deaf_since is None else self._socket.deaf_since + _DEAF_AFTER_S
+
+    def _hear(self, watch: _Watch, message: Message, now: float) -> None:
+        self._heard(watch, now)
+        watch.state.hear(message)
+        if watch.state.end_message is not None and watch.end_message_at is None:
+            watch.end_message_at = now
+            self._plan(watch, now)
+
+    def _heard(self, watch: _Watch, now: float) -> None:
+        watch.heard_at = now
+        self._socket.deaf_since = None
+        self._touch(watch.state)
+
+    def _overtaken_by(self, message: Message, now: float, watch: _Watch | None = None) -> None:
+        """One prompt runs at a time: where another one starts, those that were running are over."""
+        if isinstance(message, (ExecutionStart, ProgressState)):
+            others = (other for other in self._watches.values() if other is not watch)
+            self._hint((other for other in others if other.state.phase == "running"), now)
+
+    def _hint(self, watches: Iterable[_Watch], now: float) -> None:
+        """These may be over: look at the history soon."""
+        for watch in watches:
+            rested = watch.hinted_at is None or now - watch.hinted_at >= _HINT_REST_S
+            if watch.confirmed and watch.uses_socket and watch.end_message_at is None and rested:
+                watch.hinted_at = now
+                watch.next_poll, watch.poll_at = PollHistory, now
+                self._touch(watch.state)
+
+    def _present(self, watch: _Watch, now: float) -> None:
+        watch.strikes, watch.absent_since = 0, None
+        if watch.end_message_at is None:
+            watch.gap = watch.gap and not self._socket.open
+            self._plan(watch, now + self._interval(watch))
+
+    def _entry_missing(self, watch: _Watch, now: float) -> None:
+        """A message has said that it is over, but the history does not have it (yet)."""
+        assert watch.end_message_at is not None
+        if now - watch.end_message_at < self.pace.entry_after:
+            wait = min(_ENTRY_RETRY_FIRST_S * 2**watch.entry_misses, _ENTRY_RETRY_MAX_S)
+            watch.entry_misses = min(watch.entry_misses + 1, 20)
+            watch.poll_at = now + wait
+            return
+        self._end(watch)
+        said = watch.state.end_message
+        if isinstance(said, Executing):
+            # It says that the run is over but not how; only without a gap is silence about errors good news.
+            watch.state.end_without_entry("lost" if watch.gap else "success")
+        else:
+            watch.state.end_without_entry(_OUTCOMES[type(said)])
+
+    def _strike(self, watch: _Watch, now: float) -> None:
+        """Neither the queue nor, asked after it, the history has the prompt."""
+        watch.absent_since = None
+        watch.first_strike = now if watch.strikes == 0 else watch.first_strike
+        watch.strikes += 1
+        patience = 0.0 if watch.cancelled else self.pace.lost_after
+        if watch.strikes >= 2 and now - watch.first_strike >= patience:
+            self._end(watch)
+            watch.state.end_without_entry("interrupted" if watch.cancelled else "lost")
+            return
+        left = watch.first_strike + patience - now
+        watch.next_poll = PollQueue
+        watch.poll_at = now + max(min(watch.poll_interval, left / 2 if left > 0.1 else left), 0.02)
+
+    def _suspect(self, watch: _Watch, now: float) -> None:
+        """The history tells of an end that the socket should have told: maybe the server sends it nothing any more."""
+        complete = watch.uses_socket and self._socket.open and not watch.gap
+        if complete and watch.end_message_at is None and now - watch.heard_at > _DEAF_AFTER_S:
+            self._socket.deaf_since = now
+
+    def _end(self, watch: _Watch) -> None:
+        self._watches.pop(watch.state.prompt_id, None)
+        self._touch(watch.state)
+
+    def _answered(self, watch: _Watch) -> None:
+        self._unanswered -= 1
+        if not self._unanswered:
+            self._strangers.clear()
+        self._touch(watch.state)
+
+    def _touch(self, state: PromptState) -> None:
+        state.version += 1
+        self._changed[id(state)] = state
+
+
+def prompt_id_of(message: Message) -> str | None:
+    """The prompt that a message names; None where it names none."""
+    if isinstance(message, Unknown):
+        named = message.data.get("prompt_id") if isinstance(message.data, dict) else None
+        return named if isinstance(named, str) else None
+    named = getattr(message, "prompt_id", None)
+    return None if named is UNSET else named
+
+
+def _node_at_work(message: Progress | Executing | ProgressState) -> str | None:
+    if isinstance(message, ProgressState):
+        running = [node.node_id for node in message.nodes.values() if node.state == "running"]
+        return running[-1] if len(running) == 1 else None
+    return message.node
+
+
+def _is_of(entry: HistoryEntry, state: PromptState) -> bool:
+    """Whether an entry is of this run: an id can be used again, a number tells runs apart (protocol 4.1)."""
+    number: Any = state.number
+    return number is None or number != number or entry.prompt.number == number

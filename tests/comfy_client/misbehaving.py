@@ -1,0 +1,183 @@
+"""A proxy before a fake server that can do whatever networks, proxies and older servers do."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, Literal
+
+import httpx
+import uvicorn
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+Message = dict[str, Any]
+Fate = Literal["pass", "lose", "drop", "twice"]
+RequestHook = Callable[[Request, bytes], Awaitable[Response | None]]
+AnswerHook = Callable[[Request, Response], Awaitable[Response]]
+MessageHook = Callable[[Message | bytes], Fate]
+
+_HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "date", "server", "host"}
+
+
+class Misbehaving:
+    """Listens at `url`, and passes everything on to `upstream`, which can be changed at any time.
+
+    `on_request` may answer instead of the server, `on_answer` may change what it says, and `on_message` decides the
+    fate of each message to a client, a dict of JSON or the bytes of a frame. `requests` counts by method and path.
+    """
+
+    def __init__(self, upstream: str) -> None:
+        self.upstream = upstream
+        self.on_request: RequestHook | None = None
+        self.on_answer: AnswerHook | None = None
+        self.on_message: MessageHook | None = None
+        self.refuses_sockets = False
+        self.requests: dict[tuple[str, str], int] = {}
+        self.sockets_opened = 0
+        self.url = ""
+        self._sockets: set[ClientConnection] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    # What tests script
+
+    def answer_once(self, method: str, path: str, status: int, *, headers: dict[str, str] | None = None) -> None:
+        """Answer the next request like that with a status, without asking the server."""
+        before = self.on_request
+
+        async def hook(request: Request, body: bytes) -> Response | None:
+            if request.method == method and request.url.path.startswith(path):
+                self.on_request = before
+                return Response("scripted", status, headers)
+            return None if before is None else await before(request, body)
+
+        self.on_request = hook
+
+    def fail_after_once(self, method: str, path: str, status: int) -> None:
+        """Let the server do what the next request like that asks, but answer with a status."""
+
+        async def hook(request: Request, answer: Response) -> Response:
+            if request.method == method and request.url.path.startswith(path):
+                self.on_answer = None
+                return Response("scripted", status)
+            return answer
+
+        self.on_answer = hook
+
+    def drop_sockets(self) -> None:
+        """Cut all WebSockets now."""
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(lambda: [socket.transport.abort() for socket in self._sockets])
+
+    # The proxy
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self._websocket(WebSocket(scope, receive, send))
+        elif scope["type"] == "http":
+            request = Request(scope, receive)
+            response = await self._http(request)
+            await response(scope, receive, send)
+
+    async def _http(self, request: Request) -> Response:
+        body = await request.body()
+        key = (request.method, request.url.path)
+        self.requests[key] = self.requests.get(key, 0) + 1
+        if self.on_request is not None:
+            scripted = await self.on_request(request, body)
+            if scripted is not None:
+                return scripted
+        headers = {name: value for name, value in request.headers.items() if name not in _HOP_BY_HOP}
+        url = f"{self.upstream}{request.url.path}?{request.url.query}"
+        async with httpx.AsyncClient(timeout=60, trust_env=False) as http:
+            answer = await http.request(request.method, url, headers=headers, content=body)
+        kept = {name: value for name, value in answer.headers.items() if name not in _HOP_BY_HOP}
+        response = Response(answer.content, answer.status_code, kept)
+        return response if self.on_answer is None else await self.on_answer(request, response)
+
+    async def _websocket(self, socket: WebSocket) -> None:
+        if self.refuses_sockets:
+            await socket.close()
+            return
+        await socket.accept()
+        self.sockets_opened += 1
+        url = f"{self.upstream.replace('http', 'ws', 1)}/ws?{socket.url.query}"
+        async with connect(url, max_size=None, ping_interval=None, close_timeout=0.1) as upstream:
+            self._sockets.add(upstream)
+            upward = asyncio.create_task(self._upward(socket, upstream))
+            try:
+                await self._downward(socket, upstream)
+            finally:
+                self._sockets.discard(upstream)
+                upward.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await upward
+        with contextlib.suppress(RuntimeError, WebSocketDisconnect):
+            await socket.close(1011)
+
+    async def _upward(self, socket: WebSocket, upstream: ClientConnection) -> None:
+        with contextlib.suppress(WebSocketDisconnect, ConnectionClosed, RuntimeError):
+            while True:
+                await upstream.send(await socket.receive_text())
+        await upstream.close()
+
+    async def _downward(self, socket: WebSocket, upstream: ClientConnection) -> None:
+        with contextlib.suppress(WebSocketDisconnect, ConnectionClosed, RuntimeError):
+            async for data in upstream:
+                fate = "pass"
+                if self.on_message is not None:
+                    fate = self.on_message(json.loads(data) if isinstance(data, str) else data)
+                if fate == "drop":
+                    return
+                for _ in range({"pass": 1, "lose": 0, "twice": 2}[fate]):
+                    await (socket.send_text(data) if isinstance(data, str) else socket.send_bytes(data))
+
+
+@contextlib.contextmanager
+def misbehaving(upstream: str) -> Iterator[Misbehaving]:
+    """A proxy at work."""
+    proxy = Misbehaving(upstream)
+    config = uvicorn.Config(
+        proxy,
+        host="127.0.0.1",
+        port=0,
+        lifespan="off",
+        log_config=None,
+        ws="websockets-sansio",
+        ws_max_size=2**30,
+        ws_ping_interval=None,
+        timeout_graceful_shutdown=1,
+    )
+    server = _Server(config)
+
+    async def serve() -> None:
+        proxy._loop = asyncio.get_running_loop()
+        await server.serve()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), name="misbehaving", daemon=True)
+    thread.start()
+    assert server.ready.wait(30)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    proxy.url = f"http://127.0.0.1:{port}"
+    try:
+        yield proxy
+    finally:
+        server.should_exit = True
+        thread.join(30)
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = threading.Event()
+
+    async def startup(self, sockets: list[Any] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
