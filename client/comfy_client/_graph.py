@@ -57,7 +57,7 @@ class Graph:
         return new_id
 
     def set_inputs(self, node_id: str, changes: Mapping[str, Any]) -> None:
-        """Give inputs of a node new wire values. Raises `InvalidWorkflow`, changing nothing, for what would be refused."""
+        """Give inputs of a node new wire values. Raises `InvalidWorkflow`, and changes nothing, if one is wrong."""
         node = self.prompt[node_id]
         changed = {**node, "inputs": {**node["inputs"], **changes}}
         raise_for(self.checks.node({**self.prompt, node_id: changed}, node_id, changes), unknown_inputs=True)

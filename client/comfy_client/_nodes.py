@@ -104,10 +104,7 @@ class Node:
         """All its outputs. Raises `WorkflowError` where the class is unknown."""
         definition = self.definition
         if definition is None:
-            raise WorkflowError(
-                f"the outputs of {self} are unknown, as its class is not in the catalogue: choose one by number, "
-                "such as node[0]"
-            )
+            raise self._outputs_unknown()
         return tuple(Output(self, slot) for slot in range(len(definition.outputs)))
 
     def set(self, inputs: Mapping[str, InputValue] | None = None, /, **named: InputValue) -> Node:
@@ -124,7 +121,7 @@ class Node:
         if definition is None:
             if isinstance(which, int):
                 return Output(self, which)
-            return self.outputs[0]
+            raise self._outputs_unknown()
         names = output_names(definition)
         slot = _slot(which, names)
         if slot is None:
@@ -155,6 +152,12 @@ class Node:
 
     def __repr__(self) -> str:
         return f"<Node {self._id} {self.class_type} {self.title!r}>"
+
+    def _outputs_unknown(self) -> WorkflowError:
+        return WorkflowError(
+            f"the outputs of {self} are unknown, as its class is not in the catalogue: choose one by number, "
+            "such as node[0]"
+        )
 
     @property
     def _raw(self) -> dict[str, Any]:

@@ -52,6 +52,8 @@ T = TypeVar("T")
 _FLAGS = messages.encode(messages.FeatureFlags({"supports_preview_metadata": True}))
 _TEMPORARY = frozenset({408, 425, 429})
 
+_DRAIN_S = 0.001
+
 now = time.monotonic
 
 
@@ -218,6 +220,13 @@ class Link:
         with self._news:
             version = state.version
             action = self.tracker.next_action(state.prompt_id, now())
+        if isinstance(action, (PollHistory, PollQueue)) and state.end_message is None:
+            # What has come already is told first: an answer about the end would leave it out.
+            self.wait(state, version, min(now() + _DRAIN_S, until), only_reading=True)
+        with self._news:
+            if state.version != version:
+                return
+            action = self.tracker.next_action(state.prompt_id, now())
             if not isinstance(action, (WaitUntil, Nothing, GiveUp)):
                 self.tracker.begin(action)
         if isinstance(action, WaitUntil):
@@ -281,8 +290,11 @@ class Link:
 
     # Waiting
 
-    def wait(self, subject: PromptState | Tap, version: int, until: float) -> None:
-        """Return when the version of `subject` is another one, or at the time `until`."""
+    def wait(self, subject: PromptState | Tap, version: int, until: float, *, only_reading: bool = False) -> None:
+        """Return when the version of `subject` is another one, or at the time `until`.
+
+        With `only_reading` at once, where there is no socket, or somebody else reads it.
+        """
         try:
             while subject.version == version and not self.closed:
                 left = until - now()
@@ -296,6 +308,8 @@ class Link:
                         self._read(subject, version, until)
                     finally:
                         self._reading = False
+                elif only_reading:
+                    return
                 else:
                     self._news.wait(subject, version, None if left == float("inf") else left)
         finally:

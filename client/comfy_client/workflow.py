@@ -69,7 +69,8 @@ class Workflow:
         Raises `WorkflowError` where it is something else: a workflow as the editor saves it, or the whole body of
         `POST /prompt`.
         """
-        if isinstance(prompt, Mapping) and isinstance(prompt.get("prompt"), Mapping) and "class_type" not in prompt:
+        inner = prompt.get("prompt") if isinstance(prompt, Mapping) else None
+        if isinstance(inner, Mapping) and "class_type" not in inner:
             raise WorkflowError(
                 "this is the body of POST /prompt, not a prompt: give what stands under its key `prompt`"
             )

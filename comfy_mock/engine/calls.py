@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from comfy_contracts import messages
 from comfy_contracts.catalogue import NodeDefinition
@@ -14,13 +14,12 @@ from comfy_mock.engine.cache import Result
 from comfy_mock.engine.dynamic_inputs import declared_inputs, run_time_complaint
 from comfy_mock.engine.failures import Interrupted, NodeFailed
 from comfy_mock.engine.graph import is_link
+from comfy_mock.engine.host import Host
 from comfy_mock.engine.nodes.api import Behaviour, Blocker, Call, Output, Preview, Send, Step, Text, Update, Wait
 from comfy_mock.engine.previews import preview_bytes
 from comfy_mock.engine.progress import Throttle
+from comfy_mock.engine.telling import Telling
 from comfy_mock.engine.tensor_text import json_inputs
-
-if TYPE_CHECKING:
-    from comfy_mock.engine.execution import PromptRun
 
 _PREVIEW_FORMATS: dict[str, Literal[1, 2]] = {"JPEG": 1, "PNG": 2}
 
@@ -111,8 +110,8 @@ def merge_ui(results: list[CallResult]) -> dict[str, Any]:
 class NodeCalls:
     """The calls of one turn."""
 
-    def __init__(self, run: PromptRun, turn: Turn) -> None:
-        self._run, self._host, self._turn = run, run.host, turn
+    def __init__(self, host: Host, telling: Telling, turn: Turn) -> None:
+        self._host, self._telling, self._turn = host, telling, turn
         self._throttle = Throttle()
 
     def needed(self) -> list[str]:
@@ -189,12 +188,12 @@ class NodeCalls:
             return
         self._look_at_interrupt()
         node_id = self._turn.node_id
-        self._run.send_progress(self._run.progress.update(node_id, value, update.max))
+        self._telling.send_progress(self._telling.progress.update(node_id, value, update.max))
         with_metadata = preview is not None and self._host.wants_preview_metadata()
         if preview is not None and with_metadata:
             self._send_preview(preview, with_metadata=True)
         self._host.to_client_or_all(
-            messages.Progress(value=value, max=update.max, prompt_id=self._run.prompt_id, node=node_id)
+            messages.Progress(value=value, max=update.max, prompt_id=self._telling.prompt_id, node=node_id)
         )
         if preview is not None and not with_metadata:
             self._send_preview(preview, with_metadata=False)
@@ -206,11 +205,11 @@ class NodeCalls:
         if not with_metadata:
             self._host.to_client_or_all(PreviewFrame(_PREVIEW_FORMATS[image_format], image))
             return
-        node_id, graph = self._turn.node_id, self._run.graph
+        node_id, graph = self._turn.node_id, self._telling.graph
         self._host.to_client(
             PreviewWithMetadata(
                 node_id=node_id,
-                prompt_id=self._run.prompt_id,
+                prompt_id=self._telling.prompt_id,
                 display_node_id=graph.display(node_id),
                 parent_node_id=graph.parent(node_id),
                 real_node_id=graph.real(node_id),
@@ -233,10 +232,10 @@ class NodeCalls:
             node_id = self._turn.node_id
             self._host.to_client_or_all(
                 messages.ExecutionError(
-                    prompt_id=self._run.prompt_id,
+                    prompt_id=self._telling.prompt_id,
                     node_id=node_id,
                     node_type=self._turn.definition.class_type,
-                    executed=list(self._run.executed),
+                    executed=list(self._telling.executed),
                     exception_message=f"Execution Blocked: {blocker.message}",
                     exception_type="ExecutionBlocked",
                     traceback=[],
@@ -247,7 +246,7 @@ class NodeCalls:
         return CallResult(blocked=Blocker())
 
     def _make_call(self, index: int, inputs: dict[str, Any]) -> Call:
-        host, options, extra_data = self._host, self._host.options, self._run.item.extra_data
+        host, options, extra_data = self._host, self._host.options, self._telling.item.extra_data
         wanted_method = extra_data.get("preview_method") if host.profile.has("preview_method_in_extra_data") else None
         return Call(
             class_type=self._turn.definition.class_type,
@@ -258,7 +257,7 @@ class NodeCalls:
             folders=host.folders,
             random=self._turn.random,
             now=host.now,
-            prompt=self._run.graph.posted,
+            prompt=self._telling.graph.posted,
             extra_pnginfo=extra_data.get("extra_pnginfo"),
             unique_id=self._turn.node_id,
             instance=self._turn.instance,
@@ -273,8 +272,8 @@ class NodeCalls:
         values: dict[str, list[Any]] = dict(self._turn.inputs)
         if not self._turn.definition.is_v3:
             hidden = {
-                "PROMPT": self._run.graph.posted,
-                "EXTRA_PNGINFO": self._run.item.extra_data.get("extra_pnginfo"),
+                "PROMPT": self._telling.graph.posted,
+                "EXTRA_PNGINFO": self._telling.item.extra_data.get("extra_pnginfo"),
                 "UNIQUE_ID": self._turn.node_id,
             }
             for name, kind in self._turn.definition.hidden.items():

@@ -6,6 +6,7 @@ inputs at the same times give the same bytes.
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Mapping
 from typing import Any
@@ -16,9 +17,9 @@ from comfy_contracts.profiles import Profile
 from comfy_mock.engine.answers import Answer, ServerTrouble, empty, json_answer
 from comfy_mock.engine.cache import ResultCache
 from comfy_mock.engine.clients import Clients, Outgoing, Payload
-from comfy_mock.engine.execution import Steps
 from comfy_mock.engine.features import features
 from comfy_mock.engine.files import Files, Folders
+from comfy_mock.engine.host import Steps
 from comfy_mock.engine.jobs import BadQuery, InvalidJobIds, cancel_targets
 from comfy_mock.engine.logs import Level, LogBook, refusal_lines, start_up_lines
 from comfy_mock.engine.memory_files import MemoryFiles
@@ -34,6 +35,8 @@ from comfy_mock.engine.submission import NumberCounter, submit
 from comfy_mock.engine.users import Users
 from comfy_mock.engine.validation import Verdict, validate
 from comfy_mock.engine.worker import run_prompt
+
+logger = logging.getLogger("comfy_mock.engine")
 
 TAKE_S = 0.004
 """How long the worker needs to notice a prompt: clients have read the answer to `POST /prompt` by then."""
@@ -149,6 +152,11 @@ class Engine:
             self._due += next(self._run)
         except StopIteration:
             self._run = None
+        except Exception:
+            # what nodes do wrong is reported by the run itself; this is ours, and must not stall the queue
+            logger.exception("A bug in comfy-mock: a prompt's run broke off")
+            self._run = None
+            self.queue.finish({}, {"status_str": "error", "completed": False, "messages": []}, {})
             self._free_if_asked()
 
     def _free_if_asked(self) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from comfy_contracts import messages
-from comfy_mock.engine.execution import Host, PromptRun, Steps
+from comfy_mock.engine.execution import PromptRun
+from comfy_mock.engine.host import Host, Steps
 from comfy_mock.engine.queue import PromptItem, PromptQueue
 
 _GREEN, _PLAIN = "\x1b[32m", "\x1b[0m"
@@ -31,7 +32,7 @@ def run_prompt(host: Host, queue: PromptQueue, log: Callable[[str], None]) -> St
     yield from run.steps()
     yield _PAUSE_S
     host.last_node_id = None
-    queue.finish(run.outputs, run.status(), run.meta)
+    queue.finish(run.telling.outputs, run.telling.status(), run.telling.meta)
     _close(host, item)
     log(f"{_GREEN}Prompt executed in {host.now - started:.2f} seconds{_PLAIN}")
 

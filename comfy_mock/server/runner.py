@@ -32,10 +32,12 @@ class Runner:
     def answering(self) -> Iterator[None]:
         """Hold messages back while a request is handled and its answer sent."""
         self._ensure_running()
+        self.engine.advance(self.clock.now())
+        # what has happened by now is told before the answer shows it
+        self.flush()
         answer = object()
         self._answers.add(answer)
         timer = asyncio.get_running_loop().call_later(ANSWER_S_MAX, self._answered, answer)
-        self.engine.advance(self.clock.now())
         try:
             yield
         finally:

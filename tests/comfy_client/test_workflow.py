@@ -248,6 +248,23 @@ def test_choices_within_choices() -> None:
     }
 
 
+def test_sockets_that_bring_inputs() -> None:
+    slot = {"slotType": "IMAGE", "inputs": {"required": {"strength": ["FLOAT", {"min": 0.0}]}}}
+    entry = {
+        "input": {"optional": {"image": ["COMFY_DYNAMICSLOT_V3", slot]}},
+        "output": ["IMAGE"],
+        "output_node": True,
+        "output_matchtypes": None,
+    }
+    workflow = Workflow({"Slotted": entry})
+    first = workflow.nodes.Slotted()
+    with pytest.raises(InvalidWorkflow, match=r"required input `image.strength` .FLOAT. is missing"):
+        workflow.nodes.Slotted(image=first)
+    second = workflow.nodes.Slotted({"image.strength": 0.5}, image=first)
+    with pytest.raises(InvalidWorkflow, match=r"`image.strength` is -1.0; it takes 0.0 up"):
+        second.inputs["image.strength"] = -1
+
+
 def test_defaults_as_in_the_editor_when_asked_for() -> None:
     nodes = Workflow(Catalogue.packaged(), defaults=True).nodes
     image = nodes.EmptyImage(width=64)
@@ -392,6 +409,22 @@ def test_constants_that_nobody_declared_are_harmless_in_a_file_and_a_mistake_in_
         workflow.nodes.LoadImage(image="example.png", upload="image")
 
 
+def test_classes_that_the_server_replaces_by_their_successors_are_not_refused() -> None:
+    # Protocol 3.12: 0.33.0 has no T2IAdapterLoader, and takes ControlNetLoader for it.
+    old = {"class_type": "T2IAdapterLoader", "inputs": {"t2i_adapter_name": "x"}, "_meta": {"title": "Old"}}
+    workflow = Workflow.from_dict(prompt(n1=EMPTY_IMAGE, n2=SAVE, n3=old), Catalogue.packaged())
+    workflow.check()
+    assert [(problem.kind, problem.consequence) for problem in workflow.problems()] == [("missing_node_type", "unsure")]
+
+
+def test_only_the_outputs_that_are_to_run_are_checked() -> None:
+    broken = {"class_type": "PreviewImage", "inputs": {}}
+    workflow = Workflow.from_dict(prompt(n1=EMPTY_IMAGE, n2=SAVE, n3=broken))
+    with pytest.raises(InvalidWorkflow, match=r"node 3 .PreviewImage.: required input `images`"):
+        workflow.to_prompt()
+    assert workflow.to_prompt(targets=workflow["2"]) == workflow.to_prompt(targets=["2"])
+
+
 def test_cycles_are_found() -> None:
     invert = {"class_type": "ImageInvert", "inputs": {"image": ["3", 0]}}
     back = {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}}
@@ -437,6 +470,11 @@ def test_copies_are_independent() -> None:
     assert given["1"] == EMPTY_IMAGE
 
 
+def test_a_node_may_be_called_prompt() -> None:
+    odd = {"prompt": EMPTY_IMAGE, "2": {**SAVE, "inputs": {**SAVE["inputs"], "images": ["prompt", 0]}}}
+    assert Workflow.from_dict(odd).to_prompt() == odd
+
+
 def test_own_ids_are_kept_and_new_ones_are_free() -> None:
     workflow = Workflow()
     workflow.add("PrimitiveInt", {"value": 1}, node_id="41")
@@ -475,7 +513,7 @@ SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan
     )
 )
 def test_any_prompt_is_kept_as_it_is_and_its_problems_have_words(nodes: dict[str, Any]) -> None:
-    hypothesis.assume("nodes" not in nodes and "prompt" not in nodes)
+    hypothesis.assume("nodes" not in nodes)
     workflow = Workflow.from_json(json.dumps(nodes))
     assert workflow.to_prompt(check=False) == nodes
     for problem in workflow.problems():

@@ -170,18 +170,18 @@ def bare(body: bytes) -> bytes:
 
 
 PACKED = [
-    ("gzip", gzip.compress(b'"x"'), b'"x"'),
-    ("GZIP", gzip.compress(b'"x"'), b'"x"'),
+    ("gzip", gzip.compress(b'"x"', mtime=0), b'"x"'),
+    ("GZIP", gzip.compress(b'"x"', mtime=0), b'"x"'),
     ("deflate", zlib.compress(b'"x"'), b'"x"'),
     ("deflate", bare(b'"x"'), b'"x"'),
-    ("gzip", gzip.compress(b'"x"')[:-3], b'"x"'),
-    ("gzip", gzip.compress(b'"') + gzip.compress(b'x"'), b'"x"'),
+    ("gzip", gzip.compress(b'"x"', mtime=0)[:-3], b'"x"'),
+    ("gzip", gzip.compress(b'"', mtime=0) + gzip.compress(b'x"', mtime=0), b'"x"'),
     ("identity", b'"x"', b'"x"'),
     ("x-gzip", b'"x"', b'"x"'),
     ("gzip", b'"x"', None),
     ("deflate", b"\xff\xff", None),
     ("deflate", zlib.compress(b'"x"') + b"zz", None),
-    ("gzip", gzip.compress(b'"x"') + b"xx", None),
+    ("gzip", gzip.compress(b'"x"', mtime=0) + b"xx", None),
 ]
 
 
