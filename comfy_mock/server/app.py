@@ -6,6 +6,7 @@ from types import ModuleType
 
 from starlette.applications import Starlette
 
+from comfy_mock.server.http import Endpoint
 from comfy_mock.server.routes import (
     assets,
     internal,
@@ -42,7 +43,13 @@ ROUTES: tuple[ModuleType, ...] = (
 
 def create_app(server: Server) -> Starlette:
     """The ASGI app of a fake server."""
-    endpoints = [endpoint for module in ROUTES for endpoint in module.ENDPOINTS]
+    profile = server.engine.profile
+    endpoints: list[Endpoint] = [
+        endpoint
+        for module in ROUTES
+        for endpoint in module.ENDPOINTS
+        if endpoint.fact is None or profile.has(endpoint.fact)
+    ]
     app = Starlette()
     # Not a route: Starlette's own have no line breaks in their paths, and none that does not begin with a slash.
     app.router.default = Shell(server, endpoints)

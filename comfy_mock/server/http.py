@@ -81,7 +81,8 @@ class Endpoint:
     A path is made of literal segments and variable ones: `{name}` is one non-empty segment, `{name:uuid}` one that is a
     UUID, and `{name:rest}`, at the end, all that follows (it may be empty). `GET` answers `HEAD` as well. `alias` says
     whether it is also there under `/api` (protocol 1.2). The body of a `POST`, `PUT` or `PATCH` is read before the
-    handler is called, and refused with 413 when it is too large, unless `reads_body` is false.
+    handler is called, and refused with 413 when it is too large, unless `reads_body` is false. `fact` names what a
+    version must do to have the route (`comfy_contracts.profiles`); None is for routes that all versions have.
     """
 
     method: str
@@ -89,3 +90,4 @@ class Endpoint:
     handler: Handler
     alias: bool = True
     reads_body: bool = True
+    fact: str | None = None

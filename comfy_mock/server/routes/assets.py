@@ -32,4 +32,6 @@ def refuse(_engine: Engine, _request: HttpRequest) -> Answer:
     return json_answer({"error": {"code": "SERVICE_DISABLED", "message": _DISABLED, "details": {}}}, 503)
 
 
-ENDPOINTS = [Endpoint(method, path, refuse, alias=False, reads_body=False) for method, path in _ROUTES]
+ENDPOINTS = [
+    Endpoint(method, path, refuse, alias=False, reads_body=False, fact="assets_routes") for method, path in _ROUTES
+]

@@ -29,8 +29,8 @@ def post_cancel_many(engine: Engine, request: HttpRequest) -> Answer:
 
 
 ENDPOINTS = [
-    Endpoint("GET", "/api/jobs", get_jobs),
-    Endpoint("GET", "/api/jobs/{job_id}", get_job),
-    Endpoint("POST", "/api/jobs/cancel", post_cancel_many),
-    Endpoint("POST", "/api/jobs/{job_id}/cancel", post_cancel, reads_body=False),
+    Endpoint("GET", "/api/jobs", get_jobs, fact="jobs_api"),
+    Endpoint("GET", "/api/jobs/{job_id}", get_job, fact="jobs_api"),
+    Endpoint("POST", "/api/jobs/cancel", post_cancel_many, fact="cancel_routes"),
+    Endpoint("POST", "/api/jobs/{job_id}/cancel", post_cancel, reads_body=False, fact="cancel_routes"),
 ]

@@ -38,10 +38,10 @@ def get_global_subgraph(_engine: Engine, _request: HttpRequest) -> Answer:
 ENDPOINTS = [
     Endpoint("GET", "/system_stats", get_system_stats),
     Endpoint("GET", "/features", get_features),
-    Endpoint("GET", "/node_replacements", get_node_replacements),
+    Endpoint("GET", "/node_replacements", get_node_replacements, fact="node_replacements"),
     Endpoint("GET", "/extensions", get_extensions),
     Endpoint("GET", "/i18n", get_nothing),
     Endpoint("GET", "/workflow_templates", get_nothing),
-    Endpoint("GET", "/global_subgraphs", get_nothing),
-    Endpoint("GET", "/global_subgraphs/{id}", get_global_subgraph),
+    Endpoint("GET", "/global_subgraphs", get_nothing, fact="global_subgraphs"),
+    Endpoint("GET", "/global_subgraphs/{id}", get_global_subgraph, fact="global_subgraphs"),
 ]
