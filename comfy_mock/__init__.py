@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from comfy_contracts.catalogue import Catalogue
+    from comfy_mock.engine.awaited_event import EventNeverCame
     from comfy_mock.engine.custom_nodes import CustomNode
     from comfy_mock.engine.options import Options
     from comfy_mock.server.instance import Instance
@@ -19,12 +20,13 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["Catalogue", "ComfyMock", "CustomNode", "Instance", "Options", "PortTaken", "__version__"]
+__all__ = ["Catalogue", "ComfyMock", "CustomNode", "EventNeverCame", "Instance", "Options", "PortTaken", "__version__"]
 
 _HOMES = {
     "Catalogue": "comfy_contracts.catalogue",
     "ComfyMock": "comfy_mock.server.network",
     "CustomNode": "comfy_mock.engine.custom_nodes",
+    "EventNeverCame": "comfy_mock.engine.awaited_event",
     "Instance": "comfy_mock.server.instance",
     "Options": "comfy_mock.engine.options",
     "PortTaken": "comfy_mock.server.network",

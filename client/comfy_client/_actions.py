@@ -10,9 +10,11 @@ from typing import Union
 class Pace:
     """How often things are done, and how long they are borne; all in seconds.
 
-    `poll_interval`: between two looks at a prompt without a socket, after a few quicker ones. `watch_interval`: the same with one.
-    `lost_after`: how long a prompt must be unknown to the server to be lost. `entry_after`: how long the history is
-    waited for once a message has said that a prompt is over. `unreachable_after`: how long questions may fail in a row.
+    `poll_interval`: between two looks at a prompt without a socket, after a few quicker ones.
+    `watch_interval`: the same with a socket.
+    `lost_after`: how long a prompt must be unknown to the server to be lost.
+    `entry_after`: how long the history is waited for once a message has said that a prompt is over.
+    `unreachable_after`: how long questions may fail in a row.
     `reconnect_first`, `reconnect_max`: the waits before the first and the last attempts to get a socket back.
     """
 

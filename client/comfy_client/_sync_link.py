@@ -8,7 +8,6 @@ what it waits for has come; then another one takes over.
 from __future__ import annotations
 
 import logging
-import random
 import ssl
 import time
 import weakref
@@ -33,13 +32,13 @@ from comfy_client._errors import (
     WorkflowError,
 )
 from comfy_client._listeners import Listeners, call, event_name
-from comfy_client._plugins import Plugin, chained
+from comfy_client._plugins import chained
 from comfy_client._prompt_state import PromptState
 from comfy_client._prompts import FollowPath
-from comfy_client._requests import arguments_of, bad_status, error_of, no_answer, read
-from comfy_client._retries import Failure, Retries
+from comfy_client._retries import Retries
 from comfy_client._socket_settings import SocketLost, SocketRefused, SocketSettings
-from comfy_client._sync_io import HttpClient, Lock, News, Socket, sleep
+from comfy_client._sync_io import Lock, News, Socket, sleep
+from comfy_client._sync_requests import Requests
 from comfy_client._taps import Tap
 from comfy_client._tracker import Tracker
 from comfy_contracts import frames, messages
@@ -57,22 +56,17 @@ _DRAIN_S = 0.001
 now = time.monotonic
 
 
-@dataclass(eq=False)
-class Link:
+@dataclass(eq=False, kw_only=True)
+class Link(Requests):
     """One client's connection to its server."""
 
-    http: HttpClient
     client_id: str
     tracker: Tracker
-    retries: Retries
     socket_settings: SocketSettings
     ssl_context: ssl.SSLContext | None
-    rng: random.Random
     listeners: Listeners = field(default_factory=Listeners)
-    plugins: list[Plugin] = field(default_factory=list)
     stays_connected: bool = False
     """Whether the socket is kept when no prompt needs it."""
-    closed: bool = False
 
     def __post_init__(self) -> None:
         self._news = News()
@@ -81,62 +75,13 @@ class Link:
         self._taps: weakref.WeakSet[Tap] = weakref.WeakSet()
         self._connecting = Lock()
 
-    # Requests
-
-    def call(self, wanted: Call[T], *, retries: Retries | None = None, timeout: float | None = None) -> T:
-        """Make a call, again where that may help.
-
-        Raises `ServerUnreachable`, `ServerError` (`NotFound`) and `ProtocolError`.
-        """
-        policy = self.retries if retries is None else retries
-        attempt = 1
-        while True:
-            failure, outcome = self._attempt(wanted, timeout)
-            if failure is None:
-                result: T = outcome
-                return result
-            wait = policy.wait(failure, attempt, repeatable=wanted.repeatable, random=self.rng.random())
-            if wait is None:
-                raise outcome
-            attempt += 1
-            sleep(wait)
-
-    def _attempt(self, wanted: Call[Any], timeout: float | None) -> tuple[Failure | None, Any]:
-        """Make a call once: (None, its result), or what failed and the error."""
-        arguments = arguments_of(wanted)
-        if timeout is not None:
-            arguments["timeout"] = timeout
-        try:
-            response = self.send(self.http.build_request(wanted.method, wanted.path, **arguments))
-        except httpx.RequestError as error:
-            failure = no_answer(error)
-            unreachable = ServerUnreachable(str(self.http.base_url.join(wanted.path)), failure.reason)
-            unreachable.__cause__ = error
-            return failure, unreachable
-        if response.status_code >= 400:
-            return bad_status(response), error_of(wanted, response)
-        return None, read(wanted, response)
-
-    def send(self, request: httpx.Request) -> httpx.Response:
-        """Send a request through the plugins. Raises `ClientClosed`, and what httpx raises."""
-        self._check_open()
-        flow = chained(self.plugins, request)
-        current = next(flow)
-        while True:
-            response = self.http.send(current)
-            try:
-                current = flow.send(response)
-            except StopIteration as end:
-                final: httpx.Response = end.value
-                return final
-
     # Prompts
 
     def track(
         self, prompt_id: str, *, uses_socket: bool, nodes: Iterable[str], poll_interval: float | None
     ) -> PromptState:
         """Follow a prompt that is about to be posted. Raises `WorkflowError` for the id of one that is under way."""
-        self._check_open()
+        self.check_open()
         try:
             with self._news:
                 return self.tracker.submitting(
@@ -152,7 +97,7 @@ class Link:
 
     def attach(self, prompt_id: str, *, uses_socket: bool, poll_interval: float | None) -> PromptState:
         """Follow a prompt that was posted before."""
-        self._check_open()
+        self.check_open()
         with self._news:
             return self.tracker.attach(prompt_id, now(), uses_socket=uses_socket, poll_interval=poll_interval)
 
@@ -182,7 +127,7 @@ class Link:
     def _posted(self, wanted: Call[PromptAccepted], prompt_id: str, minted: bool) -> PromptAccepted:
         attempt = 1
         while True:
-            failure, outcome = self._attempt(wanted, None)
+            failure, outcome = self.attempt(wanted, None)
             if failure is None:
                 accepted: PromptAccepted = outcome
                 return accepted
@@ -216,7 +161,7 @@ class Link:
 
         Raises `ServerUnreachable` or `ServerError` where the server has not answered for too long.
         """
-        self._check_open()
+        self.check_open()
         with self._news:
             version = state.version
             action = self.tracker.next_action(state.prompt_id, now())
@@ -382,7 +327,7 @@ class Link:
 
     def listen(self, tap: Tap, version: int, until: float, path: FollowPath, poll_interval: float) -> None:
         """Wait for news of a tap; get a socket for that, or ask for the length of the queue where there is none."""
-        self._check_open()
+        self.check_open()
         if path != "polling" and self._socket is None and self.tracker.reconnect_at <= now():
             try:
                 self.connect()
@@ -407,7 +352,7 @@ class Link:
 
         Raises `ServerUnreachable`, or `ServerError` where the server answers with another status than 101.
         """
-        self._check_open()
+        self.check_open()
         with self._connecting:
             if self._socket is not None:
                 if not anew:
@@ -501,10 +446,6 @@ class Link:
                 subject.version += 1
             self._news.tell(list(waiting))
         self.disconnect()
-
-    def _check_open(self) -> None:
-        if self.closed:
-            raise ClientClosed
 
 
 def _connect_error(url: str, error: Exception) -> ComfyError:

@@ -22,12 +22,11 @@ import random
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
-
-from msgspec import UNSET
+from typing import Final
 
 from comfy_client._actions import Action, GiveUp, Nothing, Pace, PollHistory, PollQueue, Reconnect, WaitUntil
 from comfy_client._prompt_state import PromptState
+from comfy_client._watch import SocketState, Watch, is_of, node_at_work, prompt_id_of
 from comfy_client.events import Outcome
 from comfy_contracts.frames import Frame, PreviewFrame, PreviewWithMetadata, TextFrame
 from comfy_contracts.messages import (
@@ -41,7 +40,6 @@ from comfy_contracts.messages import (
     Progress,
     ProgressState,
     Status,
-    Unknown,
 )
 from comfy_contracts.prompts import PromptAccepted
 from comfy_contracts.results import HistoryEntry, Queue
@@ -68,43 +66,6 @@ _OUTCOMES: Final[Mapping[type, Outcome]] = {
 }
 
 
-@dataclass(eq=False)
-class _Watch:
-    """How one prompt is looked after."""
-
-    state: PromptState
-    uses_socket: bool
-    poll_interval: float
-    since: float
-    confirmed: bool = False
-    next_poll: type[PollHistory] | type[PollQueue] = PollHistory
-    poll_at: float = 0.0
-    absent_since: float | None = None
-    """When the queue was found without it, until the history has been asked as well."""
-    looks: int = 0
-    strikes: int = 0
-    first_strike: float = 0.0
-    end_message_at: float | None = None
-    entry_misses: int = 0
-    heard_at: float = 0.0
-    hinted_at: float | None = None
-    cancelled: bool = False
-    gap: bool = False
-    """Whether messages about it may have been missed."""
-
-
-@dataclass
-class _Socket:
-    open: bool = False
-    failures: int = 0
-    retry_at: float = 0.0
-    deaf_since: float | None = None
-    marks_previews: bool = False
-    """Whether previews for this client name their prompt, as the server has said."""
-    at_work: tuple[str, str | None] | None = None
-    """The prompt and node of the message just before, where it was about work under way."""
-
-
 @dataclass
 class Tracker:
     """The prompts of one client and its one socket.
@@ -116,8 +77,8 @@ class Tracker:
     rng: random.Random = field(default_factory=lambda: random.Random(0))
 
     def __post_init__(self) -> None:
-        self._watches: dict[str, _Watch] = {}
-        self._socket = _Socket()
+        self._watches: dict[str, Watch] = {}
+        self._socket = SocketState()
         self._busy: set[Action] = set()
         self._queue_free_at = 0.0
         self._failing_since: float | None = None
@@ -253,7 +214,7 @@ class Tracker:
 
     def socket_opened(self, now: float) -> None:
         """A socket is there."""
-        self._socket = _Socket(open=True)
+        self._socket = SocketState(open=True)
         for watch in self._watches.values():
             if watch.uses_socket:
                 if watch.confirmed:
@@ -266,7 +227,7 @@ class Tracker:
         was_open, failures = self._socket.open, self._socket.failures + 1
         wait = min(self.pace.reconnect_first * 2 ** min(failures - 1, 20), self.pace.reconnect_max)
         retry_at = now + wait * (0.5 + self.rng.random())
-        self._socket = _Socket(failures=failures, retry_at=retry_at)
+        self._socket = SocketState(failures=failures, retry_at=retry_at)
         for watch in self._watches.values():
             if watch.uses_socket and was_open:
                 watch.gap = True
@@ -275,14 +236,13 @@ class Tracker:
 
     def socket_closed(self) -> None:
         """The socket was closed on purpose."""
-        self._socket = _Socket()
+        self._socket = SocketState()
 
     def message(self, message: Message, now: float) -> None:
         """A text message came."""
         self._socket.at_work = None
         if isinstance(message, Status):
-            if message.queue_remaining == 0:
-                self._hint(self._watches.values(), now)
+            self._queue_length(message.queue_remaining, now)
             return
         if isinstance(message, FeatureFlags):
             flags = message.data if isinstance(message.data, dict) else {}
@@ -300,7 +260,7 @@ class Tracker:
         self._overtaken_by(message, now, watch)
         self._hear(watch, message, now)
         if isinstance(message, (Progress, Executing, ProgressState)):
-            self._socket.at_work = (prompt_id, _node_at_work(message))
+            self._socket.at_work = (prompt_id, node_at_work(message))
 
     def frame(self, frame: Frame, now: float) -> None:
         """A binary message came."""
@@ -351,7 +311,7 @@ class Tracker:
         watch = self._watches.get(prompt_id)
         if watch is None:
             return
-        if entry is not None and _is_of(entry, watch.state):
+        if entry is not None and is_of(entry, watch.state):
             self._suspect(watch, now)
             self._end(watch)
             watch.state.end_with(entry)
@@ -384,12 +344,12 @@ class Tracker:
 
     # Inside
 
-    def _watch(self, state: PromptState, now: float, uses_socket: bool, poll_interval: float | None) -> _Watch:
-        watch = _Watch(state, uses_socket, poll_interval or self.pace.poll_interval, since=now, heard_at=now)
+    def _watch(self, state: PromptState, now: float, uses_socket: bool, poll_interval: float | None) -> Watch:
+        watch = Watch(state, uses_socket, poll_interval or self.pace.poll_interval, since=now, heard_at=now)
         self._plan(watch, now)
         return watch
 
-    def _plan(self, watch: _Watch, at: float) -> None:
+    def _plan(self, watch: Watch, at: float) -> None:
         """Look at a prompt anew from `at` on; where its end is known, only for its entry in the history."""
         if watch.end_message_at is not None:
             watch.next_poll = PollHistory
@@ -399,45 +359,54 @@ class Tracker:
             watch.next_poll = PollQueue if len(self._watches) >= MANY_PROMPTS else PollHistory
         watch.poll_at = at
 
-    def _interval(self, watch: _Watch) -> float:
+    def _interval(self, watch: Watch) -> float:
         if watch.uses_socket and self._socket.open:
             return max(self.pace.watch_interval, watch.poll_interval)
         watch.looks = min(watch.looks + 1, 20)
-        return min(watch.poll_interval, _FIRST_LOOK_S * 2**watch.looks)
+        quick: float = _FIRST_LOOK_S * 2**watch.looks
+        return min(watch.poll_interval, quick)
 
-    def _next_poll(self, watch: _Watch) -> tuple[float, Action]:
+    def _next_poll(self, watch: Watch) -> tuple[float, Action]:
         if not watch.confirmed:
             return float("inf"), Nothing()
         if watch.next_poll is PollQueue:
             return max(watch.poll_at, self._queue_free_at), PollQueue()
         return watch.poll_at, PollHistory(watch.state.prompt_id)
 
-    def _reconnect_at(self, watch: _Watch) -> float | None:
+    def _reconnect_at(self, watch: Watch) -> float | None:
         if not watch.uses_socket:
             return None
         if not self._socket.open:
             return self._socket.retry_at
         return None if self._socket.deaf_since is None else self._socket.deaf_since + _DEAF_AFTER_S
 
-    def _hear(self, watch: _Watch, message: Message, now: float) -> None:
+    def _hear(self, watch: Watch, message: Message, now: float) -> None:
         self._heard(watch, now)
         watch.state.hear(message)
         if watch.state.end_message is not None and watch.end_message_at is None:
             watch.end_message_at = now
             self._plan(watch, now)
 
-    def _heard(self, watch: _Watch, now: float) -> None:
+    def _heard(self, watch: Watch, now: float) -> None:
         watch.heard_at = now
         self._socket.deaf_since = None
         self._touch(watch.state)
 
-    def _overtaken_by(self, message: Message, now: float, watch: _Watch | None = None) -> None:
+    def _queue_length(self, remaining: int, now: float) -> None:
+        if remaining:
+            for watch in self._watches.values():
+                watch.seen_busy = True
+        else:
+            # Without a length above 0 before, it may be from before the prompt was posted.
+            self._hint((watch for watch in self._watches.values() if watch.seen_busy), now)
+
+    def _overtaken_by(self, message: Message, now: float, watch: Watch | None = None) -> None:
         """One prompt runs at a time: where another one starts, those that were running are over."""
         if isinstance(message, (ExecutionStart, ProgressState)):
             others = (other for other in self._watches.values() if other is not watch)
             self._hint((other for other in others if other.state.phase == "running"), now)
 
-    def _hint(self, watches: Iterable[_Watch], now: float) -> None:
+    def _hint(self, watches: Iterable[Watch], now: float) -> None:
         """These may be over: look at the history soon."""
         for watch in watches:
             rested = watch.hinted_at is None or now - watch.hinted_at >= _HINT_REST_S
@@ -446,13 +415,13 @@ class Tracker:
                 watch.next_poll, watch.poll_at = PollHistory, now
                 self._touch(watch.state)
 
-    def _present(self, watch: _Watch, now: float) -> None:
+    def _present(self, watch: Watch, now: float) -> None:
         watch.strikes, watch.absent_since = 0, None
         if watch.end_message_at is None:
             watch.gap = watch.gap and not self._socket.open
             self._plan(watch, now + self._interval(watch))
 
-    def _entry_missing(self, watch: _Watch, now: float) -> None:
+    def _entry_missing(self, watch: Watch, now: float) -> None:
         """A message has said that it is over, but the history does not have it (yet)."""
         assert watch.end_message_at is not None
         if now - watch.end_message_at < self.pace.entry_after:
@@ -468,7 +437,7 @@ class Tracker:
         else:
             watch.state.end_without_entry(_OUTCOMES[type(said)])
 
-    def _strike(self, watch: _Watch, now: float) -> None:
+    def _strike(self, watch: Watch, now: float) -> None:
         """Neither the queue nor, asked after it, the history has the prompt."""
         watch.absent_since = None
         watch.first_strike = now if watch.strikes == 0 else watch.first_strike
@@ -482,17 +451,17 @@ class Tracker:
         watch.next_poll = PollQueue
         watch.poll_at = now + max(min(watch.poll_interval, left / 2 if left > 0.1 else left), 0.02)
 
-    def _suspect(self, watch: _Watch, now: float) -> None:
+    def _suspect(self, watch: Watch, now: float) -> None:
         """The history tells of an end that the socket should have told: maybe the server sends it nothing any more."""
         complete = watch.uses_socket and self._socket.open and not watch.gap
         if complete and watch.end_message_at is None and now - watch.heard_at > _DEAF_AFTER_S:
             self._socket.deaf_since = now
 
-    def _end(self, watch: _Watch) -> None:
+    def _end(self, watch: Watch) -> None:
         self._watches.pop(watch.state.prompt_id, None)
         self._touch(watch.state)
 
-    def _answered(self, watch: _Watch) -> None:
+    def _answered(self, watch: Watch) -> None:
         self._unanswered -= 1
         if not self._unanswered:
             self._strangers.clear()
@@ -501,25 +470,3 @@ class Tracker:
     def _touch(self, state: PromptState) -> None:
         state.version += 1
         self._changed[id(state)] = state
-
-
-def prompt_id_of(message: Message) -> str | None:
-    """The prompt that a message names; None where it names none."""
-    if isinstance(message, Unknown):
-        named = message.data.get("prompt_id") if isinstance(message.data, dict) else None
-        return named if isinstance(named, str) else None
-    named = getattr(message, "prompt_id", None)
-    return None if named is UNSET else named
-
-
-def _node_at_work(message: Progress | Executing | ProgressState) -> str | None:
-    if isinstance(message, ProgressState):
-        running = [node.node_id for node in message.nodes.values() if node.state == "running"]
-        return running[-1] if len(running) == 1 else None
-    return message.node
-
-
-def _is_of(entry: HistoryEntry, state: PromptState) -> bool:
-    """Whether an entry is of this run: an id can be used again, a number tells runs apart (protocol 4.1)."""
-    number: Any = state.number
-    return number is None or number != number or entry.prompt.number == number

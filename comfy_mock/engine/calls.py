@@ -168,6 +168,8 @@ class NodeCalls:
                 yield step.seconds
             else:
                 self._carry_out(step)
+                # no time passes, but whoever steps through the run can stop right here
+                yield 0.0
 
     def _carry_out(self, step: Update | Text | Send) -> None:
         if isinstance(step, Update):

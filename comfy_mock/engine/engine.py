@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from comfy_contracts import messages
@@ -82,6 +82,7 @@ class Engine:
         self.last_node_id: str | None = None
         self.success = True
         self.executions = 0
+        self.witness: Callable[[Payload], None] | None = None
         self._behaviours: dict[str, Behaviour] = {}
         self._counter = NumberCounter()
         self._outgoing: list[Outgoing] = []
@@ -111,12 +112,17 @@ class Engine:
 
     def advance(self, now: float) -> None:
         """Let everything happen that is due by `now`."""
-        while self._run is not None or self._take(now):
-            if self._due > now:
-                break
-            self.now = max(self.now, self._due)
-            self._step()
+        while self.advance_once(now):
+            pass
         self.now = max(self.now, now)
+
+    def advance_once(self, now: float) -> bool:
+        """Let the next thing happen that is due by `now`, and time come to it; whether there was one."""
+        if (self._run is None and not self._take(now)) or self._due > now:
+            return False
+        self.now = max(self.now, self._due)
+        self._step()
+        return True
 
     def next_wakeup(self) -> float | None:
         """When `advance` is wanted next, None while nothing is going on."""
@@ -170,7 +176,12 @@ class Engine:
     # -- sending
 
     def to_client(self, payload: Payload) -> None:
-        """Send to the current prompt's client; nobody gets it if the prompt has none (protocol 6.5)."""
+        """Send to the current prompt's client; nobody gets it if the prompt has none (protocol 6.5).
+
+        `witness`, if there is one, is told of everything that a prompt sends, whoever gets it.
+        """
+        if self.witness is not None:
+            self.witness(payload)
         if self.client_id is not None:
             self._outgoing += self.clients.to_client(self.client_id, payload)
 
@@ -183,6 +194,8 @@ class Engine:
 
     def to_all(self, payload: Payload) -> None:
         """Send to every connected client."""
+        if self.witness is not None:
+            self.witness(payload)
         self._outgoing += self.clients.to_all(payload)
 
     def has_listener(self) -> bool:

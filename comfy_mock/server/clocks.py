@@ -1,4 +1,4 @@
-"""Where simulated time comes from: one interface, two clocks so far."""
+"""Where simulated time comes from: one interface, three clocks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from typing import Protocol
 
 START = 1767225600.0
-"""Where the instant clock begins, seconds since the epoch: 2026-01-01 00:00:00 UTC, in every run."""
+"""Where the instant and the manual clock begin, seconds since the epoch: 2026-01-01 00:00:00 UTC, in every run."""
 
 
 class Clock(Protocol):
@@ -41,6 +41,25 @@ class InstantClock:
         # not only when nobody woke it: a client that polls without a pause would stop time
         await asyncio.sleep(0)
         self._now = max(self._now, due)
+
+
+class ManualClock:
+    """Simulated time that moves only when it is told to: nothing happens between two calls of `move_to`."""
+
+    def __init__(self, start: float = START) -> None:
+        self._now = start
+
+    def now(self) -> float:
+        """The time it was moved to."""
+        return self._now
+
+    def move_to(self, now: float) -> None:
+        """Go forward to this time; to an earlier one it does not go."""
+        self._now = max(self._now, now)
+
+    async def wait(self, due: float | None, wake: asyncio.Event) -> None:  # noqa: ARG002 - of the protocol
+        """Wait for `wake`, whatever is due."""
+        await wake.wait()
 
 
 class RealClock:

@@ -6,18 +6,24 @@ import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import uvicorn
+from msgspec import UNSET, UnsetType
 
+from comfy_mock.engine.awaited_event import AwaitedEvent
+from comfy_mock.engine.clients import Payload
 from comfy_mock.server.instance import Instance
 from comfy_mock.server.wire import HttpProtocol
 from comfy_mock.server.wire_websocket import WebSocketProtocol
 
 if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
     from typing_extensions import Self
+
+T = TypeVar("T")
 
 WEBSOCKET_BYTES_MAX = 4 * 1024 * 1024
 _START_S_MAX = 30.0
@@ -37,6 +43,8 @@ class ComfyMock(Instance):
 
         with ComfyMock() as server:
             httpx.get(f"{server.url}/queue")
+
+    `reset`, `advance` and `run_until` may be called from any thread; their twins `reset_async` … from any event loop.
 
     Raises `PortTaken` when the port is taken.
     """
@@ -64,6 +72,11 @@ class ComfyMock(Instance):
             f"http://[{host}]:{self.port}" if ":" in host and not host.startswith("[") else f"http://{host}:{self.port}"
         )
 
+    @property
+    def running(self) -> bool:
+        """Whether it has been started, and not been stopped since."""
+        return self._socket is not None
+
     def start(self) -> Self:
         """Serve from a background thread; returns when it is ready."""
         if self._thread is not None:
@@ -88,6 +101,83 @@ class ComfyMock(Instance):
         self._server = self._thread = None
         self._unbind()
 
+    def reset(self, **arguments: Any) -> None:
+        """Become a fresh server on the same port, in less than a millisecond.
+
+        Queue, history, caches, settings, counters, added nodes, files in memory and the seed's random numbers begin
+        anew, and so does the clock; files in a directory (`storage`) stay. WebSockets are closed with code 1012, as by
+        a server that restarts, after what waits for them has been sent; HTTP connections stay open.
+
+        With `arguments`, those of `Instance`, it is configured by them alone, from now on; they raise what `Instance`
+        raises, and then nothing is reset. Raises `RuntimeError` while it does not run.
+        """
+        self._call(lambda: Instance.reset_async(self, **arguments))
+
+    def advance(self, seconds: float) -> None:
+        """With `clock="manual"`: let `seconds` of simulated time pass, and all happen that is due in them.
+
+        Returns when the messages of that time have been handed to the sockets. Raises as `advance_async` does, and
+        `RuntimeError` while the server does not run.
+        """
+        self._call(lambda: self.runner.advance(seconds))
+
+    def run_until(
+        self,
+        event: str,
+        *,
+        node: str | UnsetType | None = UNSET,
+        value: float | None = None,
+        prompt_id: str | None = None,
+    ) -> Payload:
+        """With `clock="manual"`: let simulated time pass until the event comes, and return its message.
+
+            server.run_until("progress", node="3", value=3)
+
+        What the arguments mean, and what it raises, stands with `run_until_async`; `RuntimeError` also while the server
+        does not run.
+        """
+        awaited = AwaitedEvent(event, node=node, value=value, prompt_id=prompt_id)
+        return self._call(lambda: self.runner.run_until(awaited))
+
+    async def reset_async(self, **arguments: Any) -> None:
+        """`reset`, without blocking the event loop."""
+        await self._await(lambda: Instance.reset_async(self, **arguments))
+
+    async def advance_async(self, seconds: float) -> None:
+        """`advance`, without blocking the event loop."""
+        await self._await(lambda: self.runner.advance(seconds))
+
+    async def run_until_async(
+        self,
+        event: str,
+        *,
+        node: str | UnsetType | None = UNSET,
+        value: float | None = None,
+        prompt_id: str | None = None,
+    ) -> Payload:
+        """`run_until`, without blocking the event loop."""
+        awaited = AwaitedEvent(event, node=node, value=value, prompt_id=prompt_id)
+        return await self._await(lambda: self.runner.run_until(awaited))
+
+    def _call(self, action: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Do something in the server's event loop, from another thread."""
+        loop = self._server_loop()
+        if _is_running_here(loop):
+            raise RuntimeError("this would wait for itself: in the server's own event loop await the `_async` method")
+        return asyncio.run_coroutine_threadsafe(action(), loop).result()
+
+    async def _await(self, action: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Do something in the server's event loop, from any event loop."""
+        loop = self._server_loop()
+        if _is_running_here(loop):
+            return await action()
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(action(), loop))
+
+    def _server_loop(self) -> asyncio.AbstractEventLoop:
+        if self._server is None or self._server.loop is None:
+            raise RuntimeError("this ComfyMock does not run: use `with ComfyMock() as server:` or call start()")
+        return self._server.loop
+
     async def serve(self, on_ready: Callable[[], None] = lambda: None) -> None:
         """Serve in this event loop until cancelled or, in the main thread, until SIGINT or SIGTERM."""
         self._bind()
@@ -95,6 +185,7 @@ class ComfyMock(Instance):
         try:
             await self._server.serve(sockets=[self._socket] if self._socket else None)
         finally:
+            self._server = None
             self._unbind()
 
     def _bind(self) -> None:
@@ -154,7 +245,7 @@ class _Server(uvicorn.Server):
     def __init__(self, mock: ComfyMock, on_ready: Callable[[], None]) -> None:
         super().__init__(
             uvicorn.Config(
-                mock.app,
+                _current_app(mock),
                 lifespan="off",
                 http=HttpProtocol,
                 ws=WebSocketProtocol,
@@ -168,14 +259,14 @@ class _Server(uvicorn.Server):
             )
         )
         self._mock, self._on_ready = mock, on_ready
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._exit = asyncio.Event()
 
     def ask_to_exit(self) -> None:
         """End, from any thread."""
-        if self._loop is not None:
+        if self.loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has closed already
-                self._loop.call_soon_threadsafe(self._exit.set)
+                self.loop.call_soon_threadsafe(self._exit.set)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         super().handle_exit(sig, frame)
@@ -189,8 +280,23 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
     async def main_loop(self) -> None:
-        self._loop, self._exit = asyncio.get_running_loop(), asyncio.Event()
+        self.loop, self._exit = asyncio.get_running_loop(), asyncio.Event()
         self._on_ready()
         await self._exit.wait()
         self.should_exit = True
         await self._mock.runner.stop()
+
+
+def _is_running_here(loop: asyncio.AbstractEventLoop) -> bool:
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
+
+
+def _current_app(mock: ComfyMock) -> Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        # looked up each time, for a reset may have exchanged it
+        await mock.app(scope, receive, send)
+
+    return app

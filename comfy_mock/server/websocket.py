@@ -44,5 +44,4 @@ async def _receive(runner: Runner, socket: int, websocket: WebSocket) -> None:
 async def _send(outbox: Outbox, websocket: WebSocket) -> None:
     # a socket that closes while something is being sent to it says so to `_receive` as well
     with contextlib.suppress(WebSocketDisconnect, RuntimeError):
-        await outbox.drain_into(websocket)
-        await websocket.close(1013)
+        await websocket.close(await outbox.drain_into(websocket))

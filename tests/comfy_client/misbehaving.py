@@ -141,11 +141,10 @@ class Misbehaving:
 
 
 @contextlib.contextmanager
-def misbehaving(upstream: str) -> Iterator[Misbehaving]:
-    """A proxy at work."""
-    proxy = Misbehaving(upstream)
+def serving(app: Any) -> Iterator[tuple[str, asyncio.AbstractEventLoop]]:
+    """An ASGI app on a free port: its URL, and the event loop in which it runs."""
     config = uvicorn.Config(
-        proxy,
+        app,
         host="127.0.0.1",
         port=0,
         lifespan="off",
@@ -156,28 +155,36 @@ def misbehaving(upstream: str) -> Iterator[Misbehaving]:
         timeout_graceful_shutdown=1,
     )
     server = _Server(config)
-
-    async def serve() -> None:
-        proxy._loop = asyncio.get_running_loop()
-        await server.serve()
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()), name="misbehaving", daemon=True)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve()), name="asyncio_server", daemon=True)
     thread.start()
     assert server.ready.wait(30)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    proxy.url = f"http://127.0.0.1:{port}"
+    assert server.loop is not None
     try:
-        yield proxy
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", server.loop
     finally:
-        server.should_exit = True
+        server.loop.call_soon_threadsafe(server.leave.set)
         thread.join(30)
 
 
+@contextlib.contextmanager
+def misbehaving(upstream: str) -> Iterator[Misbehaving]:
+    """A proxy at work."""
+    proxy = Misbehaving(upstream)
+    with serving(proxy) as (proxy.url, proxy._loop):
+        yield proxy
+
+
 class _Server(uvicorn.Server):
+    """uvicorn, told to exit by an event rather than by looking ten times a second."""
+
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.ready = threading.Event()
+        self.leave = asyncio.Event()
+        self.loop: asyncio.AbstractEventLoop | None = None
 
-    async def startup(self, sockets: list[Any] | None = None) -> None:
-        await super().startup(sockets)
+    async def main_loop(self) -> None:
+        self.loop, self.leave = asyncio.get_running_loop(), asyncio.Event()
         self.ready.set()
+        await self.leave.wait()
+        self.should_exit = True

@@ -124,7 +124,7 @@ def test_a_taken_port_is_said_clearly() -> None:
 
 
 def test_wrong_arguments_fail_at_the_call() -> None:
-    with pytest.raises(ValueError, match="'instant' and 'real'"):
+    with pytest.raises(ValueError, match="'instant', 'real' and 'manual'"):
         ComfyMock(clock="fast")
     with pytest.raises(ValueError, match="speed must be above 0"):
         ComfyMock(clock="real", speed=0)

@@ -1,0 +1,314 @@
+"""Single rules of the tracker that a property could miss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tracker_world import PACE
+
+from comfy_client import events as ev
+from comfy_client._actions import GiveUp, Nothing, PollHistory, PollQueue, Reconnect, WaitUntil
+from comfy_client._prompt_state import PromptState, verdict
+from comfy_client._tracker import STRANGERS_MAX, Tracker
+from comfy_contracts import frames, messages
+from comfy_contracts.prompts import PromptAccepted
+from comfy_contracts.results import HistoryEntry, Queue
+
+EMPTY = Queue([], [])
+
+
+def entry(prompt_id: str = "p", number: float = 0, messages: Any = (), status: str = "success") -> HistoryEntry:
+    return HistoryEntry.from_builtins(
+        {
+            "prompt": [number, prompt_id, {}, {}, []],
+            "outputs": {},
+            "status": {"status_str": status, "completed": status == "success", "messages": list(messages)},
+        }
+    )
+
+
+def queue_of(*pending: str, running: str | None = None) -> Queue:
+    items = [[number, prompt_id, {}, {}, []] for number, prompt_id in enumerate(pending)]
+    return Queue.from_builtins(
+        {"queue_running": [] if running is None else [[-1, running, {}, {}, []]], "queue_pending": items}
+    )
+
+
+def followed(*, socket: bool = True, prompt_id: str = "p", **arguments: Any) -> tuple[Tracker, PromptState]:
+    tracker = Tracker(PACE)
+    if socket:
+        tracker.socket_opened(0.0)
+    state = tracker.submitting(prompt_id, 0.0, uses_socket=socket, **arguments)
+    tracker.accepted(prompt_id, PromptAccepted(prompt_id, 0, {}), 0.0)
+    return tracker, state
+
+
+def test_with_a_live_socket_the_queue_is_asked_now_and_then() -> None:
+    tracker, _ = followed()
+    assert tracker.next_action("p", 0.0) == WaitUntil(PACE.watch_interval)
+    assert tracker.next_action("p", PACE.watch_interval) == PollQueue()
+
+
+def test_a_terminal_message_is_followed_by_the_history_until_it_is_there() -> None:
+    tracker, state = followed()
+    tracker.message(messages.ExecutionSuccess("p", 1), 1.0)
+    assert tracker.next_action("p", 1.0) == PollHistory("p")
+    tracker.history("p", None, 1.0, 1.01)
+    assert not state.ended
+    again = tracker.next_action("p", 1.01)
+    assert isinstance(again, WaitUntil)
+    assert again.at - 1.01 <= 0.05
+    tracker.history("p", entry(), again.at, again.at)
+    assert state.phase == "success"
+    assert tracker.next_action("p", 2.0) == Nothing()
+
+
+@pytest.mark.parametrize(
+    ("message", "phase"),
+    [
+        (messages.ExecutionSuccess("p", 1), "success"),
+        (messages.ExecutionError("p", "1", "N", [], "m\n", "T", [], {}, [], timestamp=1), "error"),
+        (messages.ExecutionInterrupted("p", "1", "N", [], 1), "interrupted"),
+        (messages.Executing(None, prompt_id="p"), "success"),
+    ],
+)
+def test_where_the_history_was_cleared_messages_have_to_do(message: messages.Message, phase: str) -> None:
+    tracker, state = followed()
+    tracker.message(messages.Executed("1", "1", {"text": ["x"]}, "p"), 0.5)
+    tracker.message(message, 1.0)
+    tracker.history("p", None, 1.0, 1.1)
+    assert not state.ended
+    tracker.history("p", None, 5.0, 5.1)
+    assert state.phase == phase
+    assert state.outputs == {"1": {"text": ["x"]}}
+
+
+def test_a_blocker_is_not_the_end() -> None:
+    tracker, state = followed()
+    blocked = messages.ExecutionError("p", "1", "N", [], "Execution Blocked: no", "ExecutionBlocked", [], [], [])
+    reader = state.subscribe()
+    tracker.message(blocked, 1.0)
+    assert state.end_message is None
+    assert ev.Blocked("p", "1", "no") in list(reader)
+
+
+def test_a_run_time_cycle_is_an_error_although_its_status_says_success() -> None:
+    data = messages.ExecutionError("p", "1", "N", [], "Dependency cycle detected", "G", [], [], [], timestamp=1)
+    outcome, said = verdict(entry(messages=[("execution_error", data.to_builtins())], status="success"))
+    assert (outcome, said) == ("error", data)
+
+
+def test_an_entry_without_status_is_a_success_of_an_old_server() -> None:
+    old = HistoryEntry.from_builtins({"prompt": [0, "p", {}, {}, []], "outputs": {}})
+    assert verdict(old) == ("success", None)
+
+
+def test_one_empty_queue_proves_nothing() -> None:
+    tracker, state = followed(socket=False)
+    tracker.queue(EMPTY, 1.0, 1.0)
+    tracker.history("p", None, 1.0, 1.0)
+    tracker.queue(EMPTY, 1.1, 1.1)
+    tracker.history("p", None, 1.1, 1.1)
+    assert not state.ended
+    tracker.queue(queue_of("p"), 1.2, 1.2)
+    tracker.queue(EMPTY, 5.0, 5.0)
+    tracker.history("p", None, 5.0, 5.0)
+    assert not state.ended
+    tracker.queue(EMPTY, 5.0 + PACE.lost_after, 5.0 + PACE.lost_after)
+    tracker.history("p", None, 5.0 + PACE.lost_after, 5.0 + PACE.lost_after)
+    assert state.phase == "lost"
+
+
+def test_a_history_that_was_asked_before_the_queue_does_not_count() -> None:
+    tracker, state = followed(socket=False)
+    for moment in (1.0, 10.0, 20.0):
+        tracker.queue(EMPTY, moment, moment)
+        tracker.history("p", None, moment - 0.5, moment + 0.1)
+    assert not state.ended
+
+
+def test_a_queue_that_was_asked_before_the_post_does_not_count() -> None:
+    tracker, state = followed(socket=False)
+    tracker.queue(EMPTY, -1.0, 0.5)
+    tracker.history("p", None, 0.6, 0.6)
+    tracker.queue(EMPTY, -1.0, 9.0)
+    tracker.history("p", None, 9.1, 9.1)
+    assert not state.ended
+
+
+def test_an_old_run_with_the_same_id_is_another_one() -> None:
+    tracker, state = followed(socket=False)
+    tracker.history("p", entry(number=-7), 1.0, 1.0)
+    assert not state.ended
+    tracker.history("p", entry(number=0), 2.0, 2.0)
+    assert state.phase == "success"
+
+
+def test_positions_are_in_the_order_of_running() -> None:
+    tracker = Tracker(PACE)
+    states = {}
+    for name in ("a", "b", "c"):
+        states[name] = tracker.submitting(name, 0.0, uses_socket=False)
+        tracker.accepted(name, PromptAccepted(name, 0, {}), 0.0)
+    heap = [[-104, "x", {}, {}, []], [3.5, "a", {}, {}, []], [-5.0, "b", {}, {}, []], [103, "c", {}, {}, []]]
+    tracker.queue(Queue.from_builtins({"queue_running": [[0, "y", {}, {}, []]], "queue_pending": heap}), 1.0, 1.0)
+    assert {name: state.position for name, state in states.items()} == {"b": 2, "a": 3, "c": 4}
+
+
+def test_a_message_without_a_prompt_is_nobodys() -> None:
+    tracker, state = followed()
+    reader = state.subscribe()
+    before = len(reader)
+    tracker.message(messages.Executing("3"), 1.0)
+    tracker.frame(frames.PreviewFrame(frames.JPEG, b"x"), 1.0)
+    tracker.frame(frames.TextFrame("3", "x"), 1.0)
+    tracker.message(messages.Unknown("custom", {"prompt_id": "other"}), 1.0)
+    assert len(reader) == before
+    tracker.message(messages.Unknown("custom", {"prompt_id": "p"}), 1.0)
+    assert isinstance(list(reader)[-1], ev.CustomMessage)
+
+
+def test_a_server_that_marks_previews_sends_unmarked_ones_of_others_only() -> None:
+    for marks in (True, False):
+        tracker, state = followed()
+        tracker.message(messages.FeatureFlags({"supports_preview_metadata": marks}), 0.5)
+        tracker.message(messages.Progress(1, 2, "p", "3"), 1.0)
+        tracker.frame(frames.PreviewFrame(frames.PNG, b"x"), 1.0)
+        assert state.progress().previews == (0 if marks else 1)
+
+
+def test_messages_of_an_id_that_the_server_mints_are_kept_for_the_answer() -> None:
+    tracker = Tracker(PACE)
+    tracker.socket_opened(0.0)
+    state = tracker.submitting("mine", 0.0, uses_socket=True)
+    for number in range(STRANGERS_MAX + 5):
+        tracker.message(messages.ExecutionStart(f"other{number}", 1), 0.1)
+    tracker.message(messages.ExecutionStart("theirs", 1), 0.1)
+    tracker.message(messages.ExecutionSuccess("theirs", 1), 0.1)
+    tracker.accepted("mine", PromptAccepted("theirs", 4, {}), 0.2)
+    assert (state.prompt_id, state.phase) == ("theirs", "running")
+    assert tracker.next_action("theirs", 0.2) == PollHistory("theirs")
+
+
+def test_a_deaf_socket_is_replaced() -> None:
+    tracker, _ = followed()
+    tracker.submitting("q", 0.0, uses_socket=True)
+    tracker.accepted("q", PromptAccepted("q", 1, {}), 0.0)
+    tracker.queue(queue_of("q", running="p"), 2.0, 2.0)
+    tracker.history("p", entry(), 4.0, 4.0)
+    assert Reconnect() not in [tracker.next_action("q", 4.0)]
+    tracker.queue(queue_of(running="q"), 5.0, 5.0)
+    assert tracker.next_action("q", 5.5) == Reconnect()
+
+
+def test_the_socket_is_tried_for_again_with_growing_waits() -> None:
+    tracker, _ = followed()
+    waits = []
+    moment = 1.0
+    for _ in range(8):
+        tracker.socket_lost(moment)
+        waits.append(tracker.reconnect_at - moment)
+        moment = tracker.reconnect_at
+    assert waits[0] <= 2 * PACE.reconnect_first
+    assert waits[-1] > waits[0] * 4
+    assert max(waits) <= 1.5 * PACE.reconnect_max
+
+
+def test_a_server_that_never_answers_is_given_up() -> None:
+    tracker, _ = followed(socket=False)
+    moment = 1.0
+    while tracker.next_action("p", moment) != GiveUp():
+        tracker.poll_failed(PollHistory("p"), moment)
+        moment += 1.0
+    assert moment >= PACE.unreachable_after
+    tracker.try_again()
+    assert tracker.next_action("p", moment) != GiveUp()
+
+
+def test_an_action_under_way_is_not_given_twice() -> None:
+    tracker, _ = followed(socket=False)
+    action = tracker.next_action("p", 1.0)
+    assert action == PollHistory("p")
+    tracker.begin(action)
+    assert isinstance(tracker.next_action("p", 1.0), WaitUntil)
+    tracker.finish(action)
+    assert tracker.next_action("p", 1.0) == action
+
+
+def test_an_id_that_is_under_way_cannot_be_taken_again() -> None:
+    tracker, _ = followed()
+    with pytest.raises(ValueError, match="under way"):
+        tracker.submitting("p", 1.0, uses_socket=True)
+
+
+def test_ten_thousand_queued_prompts_cost_few_questions() -> None:
+    tracker = Tracker(PACE)
+    tracker.socket_opened(0.0)
+    ids = [f"p{number:05}" for number in range(10_000)]
+    states = [tracker.submitting(prompt_id, 0.0, uses_socket=True) for prompt_id in ids]
+    for number, prompt_id in enumerate(ids):
+        tracker.accepted(prompt_id, PromptAccepted(prompt_id, number, {}), 0.0)
+    asked = {PollQueue: 0, PollHistory: 0}
+    for moment in range(20):
+        for prompt_id in ids:
+            action = tracker.next_action(prompt_id, float(moment))
+            if isinstance(action, PollQueue):
+                asked[PollQueue] += 1
+                tracker.queue(queue_of(*ids[1:], running=ids[0]), float(moment), moment + 0.4)
+            elif isinstance(action, PollHistory):
+                asked[PollHistory] += 1
+                tracker.history(prompt_id, None, float(moment), float(moment))
+    assert states[-1].position == 9999
+    # a queue that takes 0.4 s to be read is left alone for 4 s
+    assert asked[PollQueue] <= 5
+    assert asked[PollHistory] == 0
+
+
+def test_a_cancelled_prompt_that_is_gone_was_interrupted_after_two_looks() -> None:
+    tracker, state = followed(socket=False)
+    tracker.cancelled("p", 1.0)
+    tracker.queue(EMPTY, 1.0, 1.0)
+    tracker.history("p", None, 1.0, 1.0)
+    assert not state.ended
+    tracker.queue(EMPTY, 1.1, 1.1)
+    tracker.history("p", None, 1.1, 1.1)
+    assert state.phase == "interrupted"
+
+
+def test_an_empty_queue_in_a_status_is_a_reason_to_look_at_the_history() -> None:
+    tracker, _ = followed()
+    tracker.message(messages.Status(0), 0.5)  # from before the POST
+    assert isinstance(tracker.next_action("p", 1.0), WaitUntil)
+    tracker.message(messages.Status(2), 1.0)
+    assert isinstance(tracker.next_action("p", 1.0), WaitUntil)
+    tracker.message(messages.Status(0), 1.0)
+    assert tracker.next_action("p", 1.0) == PollHistory("p")
+
+
+def test_the_start_of_another_prompt_is_a_reason_to_look_at_the_history() -> None:
+    tracker, _ = followed()
+    tracker.message(messages.ExecutionStart("p", 1), 1.0)
+    tracker.message(messages.ExecutionStart("other", 1), 1.5)
+    assert tracker.next_action("p", 1.5) == PollHistory("p")
+
+
+def test_a_picture_or_text_counts_only_right_after_a_sign_of_its_node() -> None:
+    progress = messages.Progress(1, 2, "p", "3")
+    for between, frame, told in [
+        (None, frames.TextFrame("3", "x"), True),
+        (None, frames.TextFrame("4", "x"), False),
+        (messages.Status(1), frames.TextFrame("3", "x"), False),
+        (messages.Progress(1, 2, "other", "3"), frames.TextFrame("3", "x"), False),
+        (None, frames.PreviewFrame(frames.JPEG, b"x"), True),
+        (messages.Progress(1, 2, "other", "3"), frames.PreviewFrame(frames.JPEG, b"x"), False),
+        (messages.Status(1), frames.PreviewFrame(frames.JPEG, b"x"), False),
+    ]:
+        tracker, state = followed()
+        tracker.message(messages.Executing("4", "4", "p"), 1.0)
+        tracker.message(progress, 1.0)
+        if between is not None:
+            tracker.message(between, 1.0)
+        tracker.frame(frame, 1.0)
+        found = [event for event in state.subscribe() if isinstance(event, (ev.NodeText, ev.Preview))]
+        assert bool(found) is told
