@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import NoReturn, Union
 
 from comfy_mock.engine.files import Content, FileStat
@@ -59,11 +60,17 @@ def fail(number: int, path: str) -> NoReturn:
 class _File:
     content: Content
     modified: float
+    making: Lock = field(default_factory=Lock)
 
     def read(self) -> bytes:
-        if not isinstance(self.content, bytes):
-            self.content = bytes(self.content())
-        return self.content
+        content = self.content
+        if not isinstance(content, bytes):
+            with self.making:
+                # Another thread may have made it while this one waited.
+                content = self.content
+                if not isinstance(content, bytes):
+                    self.content = content = bytes(content())
+        return content
 
 
 @dataclass(slots=True, eq=False)
@@ -94,7 +101,8 @@ class _LateStat(FileStat):
 class MemoryFiles:
     """The `Files` protocol in memory.
 
-    A lazily made content is made once, when somebody reads the file or asks for its size, and stays. `created` is
+    A lazily made content is made once, when somebody reads the file or asks for its size, and stays. Looking at files
+    is safe in every thread; what changes the tree belongs in one. `created` is
     renewed by each write, as the change time is that the real server reports on Linux (protocol 2.6).
     """
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from comfy_contracts.profiles import Profile
 from comfy_mock.engine.options import Options
 
 _RAM_TOTAL = 25_276_510_208
 _RAM_FREE = 14_583_529_472
+
+_OLD_OS = {"linux": "posix", "darwin": "posix", "win32": "nt"}
+"""What older versions call an operating system."""
 
 _PACKAGES = {
     "comfyui-frontend-package": "1.49.6",
@@ -19,7 +23,7 @@ _PACKAGES = {
 
 
 def system_stats(options: Options) -> dict[str, Any]:
-    """The facts of a machine without a graphics card, sizes in bytes, always the same.
+    """The facts of a machine without a graphics card, sizes in bytes, always the same, as its version tells them.
 
     `options.system` replaces some: its `devices` is the list of devices, every other key one of `system`.
     """
@@ -32,9 +36,12 @@ def system_stats(options: Options) -> dict[str, Any]:
         "torch_vram_total": _RAM_TOTAL,
         "torch_vram_free": _RAM_FREE,
     }
+    profile = Profile.of(options.version)
+    with_packages = profile.has("system_stats_packages")
+    os_name = "linux" if profile.has("system_stats_platform") else _OLD_OS["linux"]
     templates = _PACKAGES["comfyui-workflow-templates"]
     system = {
-        "os": "linux",
+        "os": os_name,
         "ram_total": _RAM_TOTAL,
         "ram_free": _RAM_FREE,
         "comfyui_version": options.version,

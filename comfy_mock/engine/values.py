@@ -37,10 +37,10 @@ class Frame:
 
     `fill` is the value of every pixel (0.0 to 1.0 per channel) of a uniform picture, and None otherwise. `made_of` are
     the frames that `draw` looks at: those at the end of a long chain are drawn at once, since drawing goes down the
-    chain by recursion.
+    chain by recursion. With `kept` false a picture is drawn anew whenever it is looked at, and takes no memory.
     """
 
-    __slots__ = ("_depth", "_draw", "_image", "channels", "fill", "height", "width")
+    __slots__ = ("_depth", "_draw", "_image", "_kept", "channels", "fill", "height", "width")
 
     def __init__(
         self,
@@ -51,6 +51,7 @@ class Frame:
         *,
         fill: tuple[float, ...] | None = None,
         made_of: Sequence[Frame] = (),
+        kept: bool = True,
     ) -> None:
         if (draw is None) == (fill is None):
             raise TypeError("a Frame has either a function that draws it or a fill")
@@ -60,22 +61,31 @@ class Frame:
                 frame.image()
         self._depth: int = 1 + max((frame._depth for frame in made_of), default=0)
         self._draw = draw
+        self._kept = kept
         self._image: PIL.Image.Image | None = None
 
     def image(self) -> PIL.Image.Image:
-        """The picture, in mode L, RGB or RGBA. Shared: callers must not change it in place."""
-        if self._image is None:
-            mode = _MODES[self.channels]
-            if self.fill is not None:
-                levels = tuple(round(min(max(level, 0.0), 1.0) * 255) for level in self.fill)
-                self._image = PIL.Image.new(mode, (self.width, self.height), levels if len(levels) > 1 else levels[0])
-            else:
-                assert self._draw is not None
-                drawn = self._draw()
-                self._image = drawn if drawn.mode == mode else drawn.convert(mode)
-                self._draw = None
-                self._depth = 0
-        return self._image
+        """The picture, in mode L, RGB or RGBA. Shared, by threads too: callers must not change it in place.
+
+        Two threads that look at once may both draw it; their pictures are equal.
+        """
+        # Read in this order: where another thread takes `_draw` away, it has put `_image` there before.
+        draw, image = self._draw, self._image
+        if image is not None:
+            return image
+        mode = _MODES[self.channels]
+        if draw is None:
+            assert self.fill is not None
+            levels = tuple(round(min(max(level, 0.0), 1.0) * 255) for level in self.fill)
+            image = PIL.Image.new(mode, (self.width, self.height), levels if len(levels) > 1 else levels[0])
+        else:
+            image = draw()
+            image = image if image.mode == mode else image.convert(mode)
+        if self._kept:
+            self._image = image
+            self._draw = None
+            self._depth = 0
+        return image
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,7 +1,7 @@
 """What HTTP handlers are given and how they are registered.
 
 A handler is a plain function of the engine and a request; it returns an `Answer`. All that is asynchronous (reading the
-body, sending the answer) happens around it, in `app.py`.
+body, sending the answer) happens around it, in `shell.py`.
 """
 
 from __future__ import annotations
@@ -83,6 +83,9 @@ class Endpoint:
     whether it is also there under `/api` (protocol 1.2). The body of a `POST`, `PUT` or `PATCH` is read before the
     handler is called, and refused with 413 when it is too large, unless `reads_body` is false. `fact` names what a
     version must do to have the route (`comfy_contracts.profiles`); None is for routes that all versions have.
+
+    A `slow` handler runs in a thread, so that others are answered meanwhile. It may look at files and at nothing else
+    that changes, and it changes nothing.
     """
 
     method: str
@@ -91,3 +94,4 @@ class Endpoint:
     alias: bool = True
     reads_body: bool = True
     fact: str | None = None
+    slow: bool = False

@@ -89,7 +89,7 @@ class Runner:
             pass
         self.engine.advance(target)
         clock.move_to(target)
-        await self._hand_over()
+        self.flush()
 
     async def run_until(self, awaited: AwaitedEvent) -> Payload:
         """Let simulated time pass until the event comes, and return it when it was handed to the sockets.
@@ -105,7 +105,7 @@ class Runner:
             return self._run_until(awaited, clock, seen)
         finally:
             self.engine.witness = None
-            await self._hand_over()
+            self.flush()
 
     def _run_until(self, awaited: AwaitedEvent, clock: ManualClock, seen: list[Payload]) -> Payload:
         looked_at = 0
@@ -131,11 +131,6 @@ class Runner:
         self._ensure_running()
         while self._answers:
             await self._all_answered.wait()
-
-    async def _hand_over(self) -> None:
-        self.flush()
-        # the sockets' tasks have their turn: they write, unless a client does not read
-        await asyncio.sleep(0)
 
     async def stop(self) -> None:
         """End the task; time stands still from now on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
@@ -89,8 +90,13 @@ class Shell:
             except ServerTrouble as trouble:
                 _log_trouble(request, trouble)
                 found = _trouble_answer(request)
+        made = None
+        if isinstance(found, Found) and found.endpoint.slow:
+            with self._server.answering():
+                engine = self._server.engine  # what is due has happened now: it may be what makes the file asked for
+            made = await asyncio.to_thread(_handled, engine, request, found)
         with self._server.answering():
-            answer, headers = self._answer(request, found)
+            answer, headers = self._answer(request, found, made)
             await send_answer(send, answer, headers, request.method)
 
     async def _websocket(self, request: HttpRequest, scope: Scope, receive: Receive, send: Send) -> None:
@@ -117,11 +123,15 @@ class Shell:
             return empty()
         return self._router.find(request.method, request.raw_path)
 
-    def _answer(self, request: HttpRequest, found: Found | Answer) -> tuple[Answer, RawHeaders]:
+    def _answer(
+        self, request: HttpRequest, found: Found | Answer, made: Answer | None = None
+    ) -> tuple[Answer, RawHeaders]:
+        """The answer as it is sent; `made` is what the endpoint's handler has answered already, if it has."""
         engine = self._server.engine
-        answer = _handled(engine, request, found) if isinstance(found, Found) else found
+        if made is None:
+            made = _handled(engine, request, found) if isinstance(found, Found) else found
         answer = finished(
-            answer,
+            made,
             engine.options,
             path=request.path,
             accept_encoding=request.headers.get("accept-encoding", ""),

@@ -12,4 +12,4 @@ def get_view(engine: Engine, request: HttpRequest) -> Answer:
     return view(engine.files, engine.folders, request.query, request.headers)
 
 
-ENDPOINTS = [Endpoint("GET", "/view", get_view)]
+ENDPOINTS = [Endpoint("GET", "/view", get_view, slow=True)]

@@ -266,8 +266,28 @@ def test_the_servers_own_thread_is_told_that_it_would_wait_for_itself() -> None:
         serving.cancel()
         with pytest.raises(asyncio.CancelledError):
             await serving
+        with pytest.raises(RuntimeError, match="does not run"):
+            await server.advance_async(1)
 
     asyncio.run(within())
+
+
+def test_time_waits_for_answers_that_are_under_way() -> None:
+    async def run() -> None:
+        instance = Instance(clock="manual")
+        instance.engine.submit({"prompt": sampling()})
+        for moving in (instance.run_until_async("progress"), instance.advance_async(1)):
+            with instance.answering(), instance.answering():
+                task = asyncio.create_task(moving)
+                now = instance.engine.now
+                for _ in range(5):
+                    await asyncio.sleep(0)
+                assert not task.done()
+                assert instance.engine.now == now
+            await task
+            assert instance.engine.now > now
+
+    asyncio.run(run())
 
 
 def test_from_another_event_loop() -> None:

@@ -222,6 +222,18 @@ def test_resets_in_the_midst_of_traffic_break_no_answer(caplog: pytest.LogCaptur
     assert caplog.messages == []
 
 
+def test_a_socket_that_is_just_being_opened_is_closed_too() -> None:
+    async def run() -> tuple[int, int]:
+        instance = Instance()
+        old = instance.runner
+        await instance.reset_async()
+        old.wake()
+        tasks = [task for task in asyncio.all_tasks() if "comfy-mock" in task.get_name()]
+        return await old.sockets.open(1).drain_into(None), len(tasks)
+
+    assert asyncio.run(run()) == (1012, 0)
+
+
 def test_without_a_network() -> None:
     async def run() -> tuple[list[Any], set[str]]:
         instance = Instance()
