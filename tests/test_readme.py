@@ -15,6 +15,7 @@ import typer
 from comfy_contracts import jsontext
 from comfy_contracts.har import packaged_recordings
 from comfy_mock.cli import app
+from comfy_mock.cli.run import ExitCode
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -56,10 +57,18 @@ def test_its_figures_are_those_of_the_evidence() -> None:
     assert f"| {len(drivers)} clients that others wrote" in README
 
 
-@pytest.mark.parametrize("command", ["serve", "demo"])
+def section_of(command: str) -> str:
+    (text,) = [part for part in re.split(r"^## comfy-mock ", CLI, flags=re.MULTILINE) if part.startswith(command)]
+    return text
+
+
+def test_the_exit_codes_of_run_are_on_the_page() -> None:
+    assert [int(code) for code in re.findall(r"^\| (\d) \|", section_of("run"), flags=re.MULTILINE)] == list(ExitCode)
+
+
+@pytest.mark.parametrize("command", ["serve", "demo", "run"])
 def test_every_switch_is_on_the_page_and_no_other(command: str) -> None:
-    section = re.split(r"^## comfy-mock ", CLI, flags=re.MULTILINE)
-    (text,) = [part for part in section if part.startswith(command)]
+    text = section_of(command)
     group = typer.main.get_command(app)
     params = group.commands[command].params
     switches = {name for param in params for name in param.opts if name.startswith("--")} - {"--help"}

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import itertools
 from collections import defaultdict
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +23,9 @@ from comfy_contracts.replay import ReplayError, replay
 from comfy_contracts.replay_plan import received_by
 from comfy_mock import ComfyMock
 from comfy_mock.engine.pyset import set_order
+
+HASH_SEEDS = 10_000
+"""How many are tried: the recorded orders need a few hundred at most."""
 
 RECORDINGS = packaged_recordings("0.33.0")
 SWITCHES: dict[str, dict[str, Any]] = {
@@ -71,11 +74,19 @@ def hash_seed(har: Har) -> int:
         ): outputs
         for _, _, graph, _, outputs, *_ in queue_items(har)
     }
-    return next(
-        seed
-        for seed in itertools.count()
-        if all(set_order(set_order(nodes, seed), seed) == order for nodes, order in orders.items())
-    )
+    for seed in range(HASH_SEEDS):
+        if all(set_order(set_order(nodes, seed), seed) == order for nodes, order in orders.items()):
+            return seed
+    raise AssertionError(f"none of {HASH_SEEDS} hash seeds gives these orders of outputs: {list(orders.values())}")
+
+
+def test_orders_that_no_hash_seed_gives_are_said() -> None:
+    graph = {"1": {"class_type": "SaveImage"}, "2": {"class_type": "PreviewImage"}}
+    item = [0, "an id", graph, {}, ["2", "3"]]
+    entry: Any = SimpleNamespace(response=SimpleNamespace(body=jsontext.dumps(item).encode()))
+    har: Any = SimpleNamespace(exchanges=lambda: [entry])
+    with pytest.raises(AssertionError, match=r"none of 10000 hash seeds .*'2', '3'"):
+        hash_seed(har)
 
 
 def speed(har: Har) -> float:

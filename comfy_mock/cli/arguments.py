@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import typer
@@ -29,6 +30,13 @@ def fill_bare_switches(arguments: Sequence[str]) -> list[str]:
         else:
             filled.append(argument)
     return filled
+
+
+def speed(factor: float) -> float:
+    """`factor` itself. Raises `typer.BadParameter` unless time can pass that many times as fast."""
+    if not 0 < factor < math.inf:
+        raise typer.BadParameter(f"speed must be above 0 and finite, for example 4, not {factor:g}")
+    return factor
 
 
 def models(pairs: Iterable[str]) -> dict[str, list[str]] | None:

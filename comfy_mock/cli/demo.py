@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 import comfy_mock
 from comfy_contracts import frames, jsontext, messages
+from comfy_mock.cli import arguments
 from comfy_mock.cli.trace import PREVIEW, Trace
 
 if TYPE_CHECKING:
@@ -33,7 +34,9 @@ Where to go next
 
 
 def demo(
-    speed: Annotated[float, typer.Option(metavar="FACTOR", help="How many times as fast to run.")] = 1.0,
+    speed: Annotated[
+        float, typer.Option(metavar="FACTOR", callback=arguments.speed, help="How many times as fast to run.")
+    ] = 1.0,
 ) -> None:
     """Run the default text-to-image workflow on a fake server, and save its picture in the current directory."""
     import httpx

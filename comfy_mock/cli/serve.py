@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import signal
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
@@ -16,6 +18,9 @@ from comfy_mock.cli.catalogues import catalogue_from
 
 if TYPE_CHECKING:
     from comfy_mock.server.network import ComfyMock
+
+
+logger = logging.getLogger("comfy_mock.cli")
 
 
 def serve(
@@ -53,7 +58,7 @@ def serve(
     feature_flag: s.FeatureFlags = None,
     default_hashing_function: s.DefaultHashingFunction = "sha256",
 ) -> None:
-    """Run a fake ComfyUI server until Ctrl+C. The first line on stdout is its URL.
+    """Run a fake ComfyUI server until Ctrl+C or SIGTERM. The first line on stdout is its URL.
 
     Every start is a fresh state: no history, an empty queue, and example.png among the inputs.
     """
@@ -65,6 +70,7 @@ def serve(
         "user": user_directory,
         "models": models_directory,
     }
+    named = arguments.models(model or ())
     options = {
         "accept_any_model": accept_any_model,
         "accept_any_node": accept_any_node,
@@ -82,7 +88,7 @@ def serve(
         "disable_metadata": disable_metadata,
         "disable_api_nodes": disable_api_nodes,
         "default_hashing_function": default_hashing_function,
-        "models": arguments.models(model or ()),
+        "models": named,
         "feature_flags": arguments.feature_flags(feature_flag or ()),
         "catalogue": catalogue_from(catalogue, add_nodes or ()),
         "storage": {name: folder for name, folder in folders.items() if folder is not None} or None,
@@ -90,6 +96,8 @@ def serve(
     }
     logging.basicConfig(level="ERROR" if quiet else log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     mock = _create(host=host, port=port, clock="real", speed=speed, **options)
+    if named and "checkpoints" not in named and not mock.engine.models.names("checkpoints"):
+        logger.warning("no checkpoints: name some with --model checkpoints=NAME")
     _serve(mock, quiet=quiet)
 
 
@@ -111,11 +119,21 @@ def _serve(mock: ComfyMock, *, quiet: bool) -> None:
             version = mock.engine.options.version
             typer.echo(f"comfy-mock {comfy_mock.__version__} plays ComfyUI {version} there. Ctrl+C ends it.", err=True)
 
-    with contextlib.suppress(KeyboardInterrupt):
+    with _sigterm_as_ctrl_c(), contextlib.suppress(KeyboardInterrupt):
         try:
             asyncio.run(mock.serve(announce))
         except comfy_mock.PortTaken as problem:
             _fail(problem)
+
+
+@contextlib.contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """Make SIGTERM a `KeyboardInterrupt` too: uvicorn raises it again when it has shut down."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _fail(problem: OSError) -> NoReturn:

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from typer import Option
 
+from comfy_mock.cli import arguments
+
 Host = Annotated[str, Option("--host", "--listen", metavar="ADDRESS", help="Where to listen; --listen alone: 0.0.0.0.")]
 Port = Annotated[int, Option(min=0, max=65535, metavar="PORT", help="0 takes a free one.")]
 
@@ -15,7 +17,14 @@ def _fake(*names: str, help: str, **more: Any) -> Any:  # noqa: A002 - typer's w
     return Option(*names, help=help, rich_help_panel="What only a fake has", **more)
 
 
-Speed = Annotated[float, _fake(metavar="FACTOR", help="How many times as fast as on a real server a prompt runs.")]
+Speed = Annotated[
+    float,
+    _fake(
+        metavar="FACTOR",
+        callback=arguments.speed,
+        help="How many times as fast as on a real server a prompt runs.",
+    ),
+]
 Nodes = Annotated[
     str | None, _fake("--catalogue", metavar="FILE|URL", help="Have the node classes of this /object_info instead.")
 ]
@@ -33,7 +42,7 @@ Models = Annotated[
 ]
 AcceptAnyModel = Annotated[bool, _fake("--accept-any-model", help="Let prompts name any model file.")]
 AcceptAnyNode = Annotated[bool, _fake("--accept-any-node", help="Let prompts have nodes of any class.")]
-Seed = Annotated[int, _fake(metavar="N", help="The seed of all that a server draws at random.")]
+Seed = Annotated[int, _fake(metavar="N", help="The seed of what a server draws at random: ids, letters in file names.")]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error", "critical"], _fake(help="What to log on stderr.")]
 Quiet = Annotated[bool, _fake("--quiet", help="Print the URL and errors only.")]
 
@@ -71,5 +80,5 @@ FeatureFlags = Annotated[
     list[str] | None, _comfyui("--feature-flag", metavar="KEY[=VALUE]", help="Add to /features. Repeatable.")
 ]
 DefaultHashingFunction = Annotated[
-    Literal["md5", "sha1", "sha256", "sha512"], _comfyui(help="How uploads are compared.")
+    Literal["md5", "sha1", "sha256", "sha512"], _comfyui(help="Accepted; changes nothing that can be seen.")
 ]

@@ -48,13 +48,16 @@ class Failure:
     current_inputs: dict[str, Any]
 
 
-def describe(error: Exception, node_id: str) -> Failure:
-    """Word an exception; `node_id` is the node whose turn it was, for one that says nothing of its own."""
+def describe(error: Exception, node_id: str, *, shapes_tip: bool = True) -> Failure:
+    """Word an exception; `node_id` is the node whose turn it was, for one that says nothing of its own.
+
+    `shapes_tip` says whether a sampler's error about shapes comes with a tip.
+    """
     class_type, current_inputs = "", {}
     if isinstance(error, NodeFailed):
         node_id, class_type, current_inputs, error = error.node_id, error.class_type, error.current_inputs, error.error
     kind = _type_name(error)
-    message = f"{error}\n{_tip(kind, str(error), class_type)}"
+    message = f"{error}\n{_tip(kind, str(error), class_type, shapes_tip=shapes_tip)}"
     return Failure(node_id, message, kind, _traceback(error), current_inputs)
 
 
@@ -68,10 +71,10 @@ def _type_name(error: Exception) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
-def _tip(kind: str, text: str, class_type: str) -> str:
+def _tip(kind: str, text: str, class_type: str, *, shapes_tip: bool) -> str:
     if kind == "torch.OutOfMemoryError":
         return _MEMORY_TIP
-    if kind == "RuntimeError" and "mat1 and mat2 shapes" in text and "Sampler" in class_type:
+    if shapes_tip and kind == "RuntimeError" and "mat1 and mat2 shapes" in text and "Sampler" in class_type:
         return _SHAPES_TIP
     return ""
 

@@ -13,6 +13,7 @@ from comfy_contracts import jsontext
 from comfy_mock.engine.answers import Answer, ServerTrouble, empty
 from comfy_mock.engine.content_types import content_type_of
 from comfy_mock.engine.files import Files
+from comfy_mock.engine.media.opening import opened_picture
 from comfy_mock.engine.models import FOLDERS, ModelFolders
 
 
@@ -67,7 +68,7 @@ def _covers(text: str) -> Iterator[bytes]:
 
 def _webp(content: bytes) -> bytes:
     try:
-        with PIL.Image.open(io.BytesIO(content)) as picture:
+        with opened_picture(content) as picture:
             written = io.BytesIO()
             picture.save(written, format="WEBP")
     except (OSError, ValueError, PIL.Image.DecompressionBombError) as error:

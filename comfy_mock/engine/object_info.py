@@ -7,11 +7,14 @@ from typing import Any
 
 from comfy_contracts import jsontext
 from comfy_contracts.catalogue import Catalogue, NodeDefinition, complete_entry
+from comfy_contracts.profiles import Profile
 from comfy_mock.engine.choice_lists import MODEL_INPUTS, ChoiceLists, choices_of, looks_like_models
 from comfy_mock.engine.files import Files, Folders
 from comfy_mock.engine.models import ModelFolders
 from comfy_mock.engine.options import Options
 from comfy_mock.engine.unknown_nodes import UnknownNodes
+
+_NEW_V1_KEYS = {"is_input_list", "has_intermediate_output", "search_aliases", "dev_only", "essentials_category"}
 
 
 class ObjectInfo:
@@ -24,6 +27,7 @@ class ObjectInfo:
         self, catalogue: Catalogue, models: ModelFolders, files: Files, folders: Folders, options: Options
     ) -> None:
         self._base = _Base.of(catalogue)
+        self._all_keys = Profile.of(options.version).has("object_info_v1_keys")
         self._own: dict[str, NodeDefinition] = {}
         self._choices = ChoiceLists(models, files, folders)
         self._current: dict[str, tuple[dict[str, list[str]], NodeDefinition]] = {}
@@ -48,7 +52,7 @@ class ObjectInfo:
     def entry(self, class_type: str) -> Mapping[str, Any] | None:
         """What `/object_info/{class_type}` shows of a class, None for an unknown one."""
         definition = None if self._plain(class_type) is None else self.definition(class_type)
-        return None if definition is None else definition.entry
+        return None if definition is None else self._shown(definition)
 
     def entries(self) -> dict[str, Mapping[str, Any]]:
         """What `/object_info` shows, in the order of registration. The entries are shared: treat them as frozen."""
@@ -64,10 +68,10 @@ class ObjectInfo:
         varying = {name: self.definition(name) for name in (*self._choices.classes(), *self._own) if self._plain(name)}
         stamp = tuple(varying.items())
         if self._json is None or self._json[0] != stamp:
-            texts = dict(self._base.texts())
+            texts = dict(self._base.texts() if self._all_keys else self._old_texts())
             for name, definition in varying.items():
                 assert definition is not None
-                texts[name] = _text(name, definition.entry)
+                texts[name] = _text(name, self._shown(definition))
             self._json = stamp, f"{{{', '.join(texts.values())}}}".encode("ascii")
         return self._json[1]
 
@@ -94,6 +98,16 @@ class ObjectInfo:
         """With `accept_any_node`: make up definitions for the classes of `prompt` that nobody knows, from their use."""
         if self._unknown is not None:
             self._unknown.learn(prompt, known=self._plain)
+
+    def _shown(self, definition: NodeDefinition) -> Mapping[str, Any]:
+        """The entry of a class, without the keys that this version does not have."""
+        if self._all_keys or definition.is_v3:
+            return definition.entry
+        return {key: value for key, value in definition.entry.items() if key not in _NEW_V1_KEYS}
+
+    def _old_texts(self) -> Mapping[str, str]:
+        completed = {name: self._base.definition(name) for name in self._base.catalogue}
+        return {name: _text(name, self._shown(known)) for name, known in completed.items() if known is not None}
 
     def _plain(self, class_type: str) -> NodeDefinition | None:
         return self._own.get(class_type) or self._base.definition(class_type)

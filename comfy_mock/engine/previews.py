@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import random
 from functools import lru_cache
 
 import PIL.Image
 
+from comfy_mock.engine.media.pictures import file_of
 from comfy_mock.engine.nodes.api import Preview
 from comfy_mock.engine.pictures import draw_subject
 from comfy_mock.engine.values import Subject
@@ -26,13 +26,10 @@ def preview_bytes(preview: Preview) -> tuple[str, bytes]:
         size = fit_inside(image.width, image.height, preview.size_max)
         if size != image.size:
             image = image.resize(size, PIL.Image.Resampling.BILINEAR)
-    data = io.BytesIO()
     if preview.format == "JPEG":
         flat = image if image.mode in ("RGB", "L") else image.convert("RGB")
-        flat.save(data, format="JPEG", quality=95)
-    else:
-        image.save(data, format="PNG", compress_level=1)
-    return preview.format, data.getvalue()
+        return preview.format, file_of(flat, "JPEG", quality=95)
+    return preview.format, file_of(image, "PNG", compress_level=1)
 
 
 def fit_inside(width: int, height: int, size_max: int) -> tuple[int, int]:

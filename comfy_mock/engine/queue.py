@@ -11,6 +11,9 @@ from comfy_mock.engine.answers import ServerTrouble
 
 HISTORY_MAX = 10000
 
+SENSITIVE_KEYS = ("auth_token_comfy_org", "api_key_comfy_org")
+"""Keys of extra_data that the history never has."""
+
 
 @dataclass(slots=True)
 class PromptItem:
@@ -78,6 +81,8 @@ class PromptQueue:
         assert item is not None
         if len(self.history) > HISTORY_MAX:
             del self.history[next(iter(self.history))]
+        for key in SENSITIVE_KEYS:
+            item.extra_data.pop(key, None)
         self.history[item.prompt_id] = {"prompt": item.shown(), "outputs": outputs, "status": status, "meta": meta}
         self.running = None
         self._changed()

@@ -11,6 +11,8 @@ Reason = dict[str, Any]
 Frame = tuple[str, int, str]
 """A line of the real server's traceback: file below its folder, line number, function."""
 
+_NO_CLASS = " has no class_type. The workflow may be corrupted or a custom node is missing."
+
 VALIDATE_OUTPUT: Frame = ("execution.py", 1184, "validate_prompt")
 VALIDATE_SOURCE: Frame = ("execution.py", 955, "validate_inputs")
 
@@ -127,7 +129,7 @@ def exception_during_inner_validation(
 def missing_class(node_id: str, title: Any) -> Reason:
     """The prompt's error for a node without `class_type`; `title` is its `_meta.title` (protocol 3.3)."""
     shown = title or f"ID #{node_id}"
-    message = f"Node '{shown}' has no class_type. The workflow may be corrupted or a custom node is missing."
+    message = f"Node '{shown}'{_NO_CLASS}"
     return _missing_node_type(node_id, message, None, title)
 
 
@@ -140,6 +142,17 @@ def unknown_class(node_id: str, class_type: Any, title: Any) -> Reason:
 def _missing_node_type(node_id: str, message: str, class_type: Any, title: Any) -> Reason:
     extra_info = {"node_id": node_id, "class_type": class_type, "node_title": title}
     return reason("missing_node_type", message, f"Node ID '#{node_id}'", extra_info)
+
+
+def before_missing_node_type(error: Reason | None) -> Reason | None:
+    """A prompt's error in the words of versions that did not have `missing_node_type` (protocol 10)."""
+    if error is None or error["type"] != "missing_node_type":
+        return error
+    if error["message"].endswith(_NO_CLASS):
+        message = "Cannot execute because a node is missing the class_type property."
+    else:
+        message = f"Cannot execute because node {error['extra_info']['class_type']} does not exist."
+    return reason("invalid_prompt", message, error["details"], {})
 
 
 def prompt_no_outputs() -> Reason:

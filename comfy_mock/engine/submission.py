@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from comfy_contracts.profiles import Profile
+from comfy_mock.engine import reasons
 from comfy_mock.engine.answers import Answer, ServerTrouble, json_answer
 from comfy_mock.engine.jobs import is_canonical_uuid
-from comfy_mock.engine.queue import PromptItem
+from comfy_mock.engine.queue import SENSITIVE_KEYS, PromptItem
 from comfy_mock.engine.validation import Verdict
-
-SENSITIVE_KEYS = ("auth_token_comfy_org", "api_key_comfy_org")
 
 _NO_PROMPT = {"type": "no_prompt", "message": "No prompt provided", "details": "No prompt provided", "extra_info": {}}
 _INVALID_ID = {
@@ -77,13 +76,16 @@ def submit(
     prompt_id = _prompt_id(body, mint_id, canonical=profile.has("canonical_uuid_prompt_ids"))
     if prompt_id is None:
         return Submission(json_answer({"error": _INVALID_ID, "node_errors": {}}, 400))
-    verdict = validate(body["prompt"], body.get("partial_execution_targets"))
+    targets = body.get("partial_execution_targets") if profile.has("partial_execution_targets") else None
+    verdict = validate(body["prompt"], targets)
     extra_data = _extra_data(body, usage_source if profile.has("usage_source_header") else None)
     if not verdict.valid:
-        return Submission(json_answer({"error": verdict.error, "node_errors": verdict.node_errors}, 400))
+        error = verdict.error if profile.has("missing_node_type") else reasons.before_missing_node_type(verdict.error)
+        return Submission(json_answer({"error": error, "node_errors": verdict.node_errors}, 400))
     if not isinstance(extra_data, dict):
         raise ServerTrouble("extra_data is no object")
-    sensitive = {key: extra_data.pop(key) for key in SENSITIVE_KEYS if key in extra_data}
+    hidden = SENSITIVE_KEYS if profile.has("sensitive_keys_hidden") else ()
+    sensitive = {key: extra_data.pop(key) for key in hidden if key in extra_data}
     if profile.has("create_time"):
         extra_data["create_time"] = now_ms
     item = PromptItem(number, prompt_id, body["prompt"], extra_data, verdict.outputs, sensitive)

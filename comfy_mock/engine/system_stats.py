@@ -10,9 +10,6 @@ from comfy_mock.engine.options import Options
 _RAM_TOTAL = 25_276_510_208
 _RAM_FREE = 14_583_529_472
 
-_OLD_OS = {"linux": "posix", "darwin": "posix", "win32": "nt"}
-"""What older versions call an operating system."""
-
 _PACKAGES = {
     "comfyui-frontend-package": "1.49.6",
     "comfyui-workflow-templates": "0.11.44",
@@ -37,11 +34,10 @@ def system_stats(options: Options) -> dict[str, Any]:
         "torch_vram_free": _RAM_FREE,
     }
     profile = Profile.of(options.version)
-    with_packages = profile.has("system_stats_packages")
-    os_name = "linux" if profile.has("system_stats_platform") else _OLD_OS["linux"]
+    is_new = profile.has("system_stats_packages")
     templates = _PACKAGES["comfyui-workflow-templates"]
     system = {
-        "os": os_name,
+        "os": "linux" if profile.has("system_stats_platform") else "posix",
         "ram_total": _RAM_TOTAL,
         "ram_free": _RAM_FREE,
         "comfyui_version": options.version,
@@ -57,5 +53,8 @@ def system_stats(options: Options) -> dict[str, Any]:
         "deploy_environment": "local-git",
         "argv": list(options.argv),
     }
+    if not is_new:
+        del system["comfy_package_versions"], system["deploy_environment"]
     replaced = {name: value for name, value in options.system.items() if name != "devices"}
-    return {"system": system | replaced, "devices": list(options.system.get("devices", [device]))}
+    devices = list(options.system.get("devices", [device]))
+    return {"system": system | replaced, "devices": devices if is_new else devices[:1]}

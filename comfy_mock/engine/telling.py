@@ -111,7 +111,7 @@ class Telling:
 
     def report_error(self, error: Exception, node_id: str) -> None:
         """The run failed; `node_id` is the node whose turn it was (protocol 5.11)."""
-        failure = describe(error, node_id)
+        failure = describe(error, node_id, shapes_tip=self._host.profile.has("mat_shapes_tip"))
         self._host.log(f"!!! Exception during processing !!! {failure.message}", level="ERROR")
         self._host.log("Traceback (most recent call last):\n" + "".join(failure.traceback), level="ERROR")
         logger.debug("prompt %s failed in node %s", self.prompt_id, failure.node_id, exc_info=error)

@@ -14,6 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 from comfy_contracts import jsontext
 from comfy_mock.engine.answers import Answer, ServerTrouble, empty, json_answer
 from comfy_mock.engine.files import Files, Folders
+from comfy_mock.engine.media.opening import opened_picture
 from comfy_mock.engine.paths import annotated, file_stat, inside, passable
 
 _OVERWRITE = ("true", "1")
@@ -109,12 +110,12 @@ def _masked(files: Files, folders: Folders, form: Fields, image: UploadedFile, p
     if original is None:
         return None
     try:
-        with PIL.Image.open(io.BytesIO(files.read(original))) as picture:
+        with opened_picture(files.read(original)) as picture:
             texts = PngInfo()
             for key, text in getattr(picture, "text", {}).items():
                 texts.add_text(key, text)
             result = picture.convert("RGBA")
-        with PIL.Image.open(io.BytesIO(image.content)) as mask:
+        with opened_picture(image.content) as mask:
             result.putalpha(mask.convert("RGBA").getchannel("A"))
         buffer = io.BytesIO()
         image_format = PIL.Image.registered_extensions()[posixpath.splitext(path)[1].lower()]

@@ -12,6 +12,7 @@ from comfy_mock.engine.answers import Answer, ServerTrouble, empty
 from comfy_mock.engine.content_types import BINARY, content_type_of, is_dangerous
 from comfy_mock.engine.file_answers import file_answer
 from comfy_mock.engine.files import Files, Folders
+from comfy_mock.engine.media.opening import opened_picture
 from comfy_mock.engine.paths import annotated, file_stat, inside, passable
 
 _ASSET = "blake3:"
@@ -91,9 +92,9 @@ def _alpha_only(files: Files, path: str) -> PIL.Image.Image:
 
 def _open(files: Files, path: str, *, decode: bool = True) -> PIL.Image.Image:
     try:
-        image = PIL.Image.open(io.BytesIO(files.read(path)))
-        if decode:
-            image.load()
+        with opened_picture(files.read(path)) as image:
+            if decode:
+                image.load()
     except Exception as error:
         # Broken pictures make the decoders raise whatever they stumble over.
         raise ServerTrouble(f"{path} is not a picture: {error}") from error

@@ -108,7 +108,8 @@ def unpacked(body: bytes, encoding: str, limit: int) -> bytes:
         window = zlib.MAX_WBITS if body[:1] and body[0] & 0xF == 8 else -zlib.MAX_WBITS
     else:
         return body
-    packed, parts, size, members = memoryview(body), list[bytes](), 0, 0
+    packed, size, members = memoryview(body), 0, 0
+    parts: list[bytes] = []
     while packed:
         members += 1
         if members > MEMBERS_MAX:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import urlsplit
 
+from comfy_contracts.profiles import Profile
 from comfy_mock.engine.answers import JSON, PLAIN, Answer, ServerTrouble
 from comfy_mock.engine.options import Options
 
@@ -59,19 +60,20 @@ def finished(answer: Answer, options: Options, *, path: str, accept_encoding: st
     """
     if answer.from_exception:
         return answer
+    profile = Profile.of(options.version)
     if handled and options.disable_api_nodes:
         answer = _with_headers(answer, ("Content-Security-Policy", _CSP))
     if options.enable_cors_header is not None:
-        answer = _with_headers(answer, *_cors(options.enable_cors_header))
+        answer = _with_headers(answer, *_cors(options.enable_cors_header, patch=profile.has("cors_patch")))
     if options.enable_compress_response_body:
         answer = _compressed(answer, accept_encoding)
-    return _with_cache_control(answer, path)
+    return _with_cache_control(answer, path, "no-store" if profile.has("no_store") else "no-cache")
 
 
-def _cors(origin: str) -> tuple[tuple[str, str], ...]:
+def _cors(origin: str, *, patch: bool) -> tuple[tuple[str, str], ...]:
     return (
         ("Access-Control-Allow-Origin", origin),
-        ("Access-Control-Allow-Methods", "POST, GET, DELETE, PUT, OPTIONS, PATCH"),
+        ("Access-Control-Allow-Methods", f"POST, GET, DELETE, PUT, OPTIONS{', PATCH' if patch else ''}"),
         ("Access-Control-Allow-Headers", "Content-Type, Authorization"),
         ("Access-Control-Allow-Credentials", "true"),
     )
@@ -92,12 +94,13 @@ def _compressed(answer: Answer, accept_encoding: str) -> Answer:
     return _with_headers(replace(answer, body=body), ("Content-Encoding", encoding))
 
 
-def _with_cache_control(answer: Answer, path: str) -> Answer:
+def _with_cache_control(answer: Answer, path: str, of_scripts: str) -> Answer:
+    """`of_scripts` is what is said of scripts, styles and indexes, which the frontend's next release replaces."""
     if any(name.lower() == "cache-control" for name, _ in answer.headers):
         return answer
     name = posixpath.basename(path)
     if path.endswith((".js", ".css")) or (name.startswith("index") and name.endswith(".json")):
-        return _with_headers(answer, ("Cache-Control", "no-store"))
+        return _with_headers(answer, ("Cache-Control", of_scripts))
     if not path.lower().endswith(_IMAGES):
         return answer
     # The real server looks at the status before its file handler opens the file, so for a missing file it is 200 too.

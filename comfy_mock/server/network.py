@@ -51,6 +51,8 @@ class ComfyMock(Instance):
 
     def __init__(self, *, host: str = "127.0.0.1", port: int = 0, **arguments: Any) -> None:
         super().__init__(**arguments)
+        if not 0 <= port <= 65535:
+            raise ValueError(f"a port is a number from 0 (a free one) to 65535, not {port}")
         self.host, self._wanted_port = host, port
         self._socket: socket.socket | None = None
         self._server: _Server | None = None
@@ -94,12 +96,13 @@ class ComfyMock(Instance):
         return self
 
     def stop(self) -> None:
-        """Close all connections and end the thread. Stopping twice is fine."""
-        if self._server is not None and self._thread is not None:
+        """Close all connections and end the thread, or `serve` where that runs. Stopping twice is fine."""
+        if self._server is not None:
             self._server.ask_to_exit()
+        if self._thread is not None:
             self._thread.join()
-        self._server = self._thread = None
-        self._unbind()
+            self._server = self._thread = None
+            self._unbind()
 
     def reset(self, **arguments: Any) -> None:
         """Become a fresh server on the same port, in less than a millisecond.
@@ -231,12 +234,25 @@ class ComfyMock(Instance):
         self.stop()
 
     async def __aenter__(self) -> Self:
-        return await asyncio.to_thread(self.start)
+        await _to_the_end(self.start, undo=self.stop)
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await asyncio.to_thread(self.stop)
+        await _to_the_end(self.stop)
+
+
+async def _to_the_end(action: Callable[[], object], *, undo: Callable[[], object] | None = None) -> None:
+    """Do something in a thread; one who is cancelled meanwhile waits for it all the same, and has it undone."""
+    doing = asyncio.ensure_future(asyncio.to_thread(action))
+    try:
+        await asyncio.shield(doing)
+    except asyncio.CancelledError:
+        await asyncio.wait([doing])
+        if undo is not None:
+            await asyncio.to_thread(undo)
+        raise
 
 
 class _Server(uvicorn.Server):

@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comfy_contracts.profiles import FACTS, Profile, ProfileError
+import comfy_mock
+from comfy_contracts.catalogue import DEFAULT_VERSION
+from comfy_contracts.profiles import FACTS, NEWEST, Profile, ProfileError
+
+ASKING = re.compile(r"""\bhas\("(\w+)"\)|\bfact="(\w+)\"""")
 
 
 @pytest.mark.parametrize(
@@ -74,7 +81,25 @@ def test_names_are_unique_and_every_row_says_something() -> None:
     assert all(Profile.of(fact.since).has(fact.name) for fact in FACTS)
 
 
-versions = st.lists(st.integers(0, 99), min_size=1, max_size=4)
+def test_what_the_table_says_of_the_fake_is_so() -> None:
+    sources = Path(comfy_mock.__file__).parent.rglob("*.py")
+    asked = {name for path in sources for pair in ASKING.findall(path.read_text("utf-8")) for name in pair if name}
+    assert asked == {fact.name for fact in FACTS if fact.imitated}
+
+
+@pytest.mark.parametrize("version", ["0.33.1", "0.34.0", "1.0", "9.9"])
+def test_a_version_that_nobody_knows_yet_is_refused(version: str) -> None:
+    with pytest.raises(ProfileError, match=rf"{re.escape(version)} is newer than 0\.33\.0"):
+        Profile.of(version)
+
+
+def test_the_newest_version_is_the_one_with_a_catalogue() -> None:
+    assert NEWEST == DEFAULT_VERSION
+
+
+versions = st.tuples(st.just(0), st.integers(0, 32), st.integers(0, 99)).map(list) | st.lists(
+    st.just(0) | st.integers(0, 33), max_size=2
+).map(lambda parts: [0, *parts])
 
 
 @given(versions, versions)

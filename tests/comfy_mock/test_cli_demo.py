@@ -40,6 +40,14 @@ def test_it_saves_and_names_the_picture_and_tells_the_events(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ComfyUI_00001_.png", "ComfyUI_00002_.png"]
 
 
+@pytest.mark.parametrize("speed", ["0", "inf", "nan"])
+def test_a_speed_that_is_none_is_said(speed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["demo", "--speed", speed])
+    assert exit_.value.code == 2
+    assert "speed must be above 0 and finite" in capsys.readouterr().err
+
+
 def test_nothing_is_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("a_00009_.png").write_bytes(b"mine")

@@ -100,6 +100,9 @@ def test_a_switch_reaches_the_server(switches: list[str], expected: dict[str, An
         (["--log-level", "loud"], "'debug', 'info', 'warning', 'error', 'critical'"),
         (["--port", "70000"], "65535"),
         (["--speed", "0"], "speed must be above 0"),
+        (["--speed", "-1"], "above 0 and finite, for example 4, not -1"),
+        (["--speed", "inf"], "above 0 and finite, for example 4, not inf"),
+        (["--speed", "nan"], "above 0 and finite, for example 4, not nan"),
         (["--model", "a.safetensors"], "FOLDER=NAME"),
         (["--model", "lora=a.safetensors"], "loras"),
         (["--cache-none", "--cache-classic"], "exclude each other"),
@@ -136,13 +139,47 @@ def test_the_first_line_is_the_url_of_a_fresh_server() -> None:
     assert "Traceback" not in err
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot send Ctrl+C to one process")
-def test_ctrl_c_ends_it_quietly() -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows can send no signals to one process, but kill it")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_ends_it_quietly_and_well(name: str) -> None:
     with serving("--quiet") as (url, process):
         assert httpx.get(f"{url}/queue").status_code == 200
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.Signals[name])
         out, err = process.communicate()
     assert (out, err, process.returncode) == ("", "", 0)
+
+
+class Served(Exception):
+    """Raised when the server would begin to serve."""
+
+
+@pytest.mark.parametrize(
+    ("switches", "told"),
+    [
+        (["--model", "loras=a.safetensors"], True),
+        (["--model", "loras=a.safetensors", "--model", "checkpoints=b.safetensors"], False),
+        (["--model", "checkpoints="], False),
+        ([], False),
+        (["--model", "loras=a.safetensors", "--models-directory", "FOLDER"], False),
+    ],
+)
+def test_a_world_without_checkpoints_is_told_of(
+    switches: list[str],
+    told: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "mine.safetensors").write_bytes(b"")
+
+    async def begin(*_: object) -> None:
+        raise Served
+
+    monkeypatch.setattr("comfy_mock.server.network.ComfyMock.serve", begin)
+    with pytest.raises(Served):
+        main(["serve", *(str(tmp_path) if word == "FOLDER" else word for word in switches)])
+    assert caplog.messages == (["no checkpoints: name some with --model checkpoints=NAME"] if told else [])
 
 
 def test_a_taken_port_is_said_and_ends_it() -> None:

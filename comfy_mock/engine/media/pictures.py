@@ -6,6 +6,7 @@ import io
 import struct
 import zlib
 from collections.abc import Sequence
+from typing import Any
 
 import PIL.Image
 from PIL.PngImagePlugin import PngInfo
@@ -14,6 +15,16 @@ from comfy_mock.engine.media import Texts
 
 _FIRST_EXIF_TAG = 0x0110
 _WEBP_EFFORT = {"default": 4, "fastest": 0, "slowest": 6}
+
+
+def file_of(image: PIL.Image.Image, file_format: str, **options: Any) -> bytes:
+    """The picture as a file of one of Pillow's formats.
+
+    A copy is saved: Pillow notes on a picture how it is being saved, and other threads may save the same one.
+    """
+    data = io.BytesIO()
+    image.copy().save(data, format=file_format, **options)
+    return data.getvalue()
 
 
 def png_chunks(texts: Texts) -> PngInfo | None:
@@ -29,9 +40,7 @@ def png_chunks(texts: Texts) -> PngInfo | None:
 
 def png(image: PIL.Image.Image, *, chunks: PngInfo | None = None, compress_level: int) -> bytes:
     """A PNG file with the text chunks before the image data; `compress_level` is zlib's, 0 to 9."""
-    data = io.BytesIO()
-    image.save(data, format="PNG", pnginfo=chunks, compress_level=compress_level)
-    return data.getvalue()
+    return file_of(image, "PNG", pnginfo=chunks, compress_level=compress_level)
 
 
 def png_of_depth(image: PIL.Image.Image, *, texts: Texts, bits: int) -> bytes:
@@ -64,17 +73,15 @@ def animated_png(
     images: Sequence[PIL.Image.Image], *, chunks: PngInfo, frames_per_second: float, compress_level: int
 ) -> bytes:
     """An animated PNG; equal neighbours become one frame, and one frame makes a plain PNG (protocol 7.2)."""
-    data = io.BytesIO()
-    images[0].save(
-        data,
-        format="PNG",
+    return file_of(
+        images[0],
+        "PNG",
         pnginfo=chunks,
         compress_level=compress_level,
         save_all=True,
         duration=int(1000.0 / frames_per_second),
-        append_images=images[1:],
+        append_images=[image.copy() for image in images[1:]],
     )
-    return data.getvalue()
 
 
 def animated_webp(
@@ -90,22 +97,20 @@ def animated_webp(
 
     `quality` is 0 to 100, `method` one of `default`, `fastest`, `slowest`.
     """
-    exif = images[0].getexif()
+    exif = PIL.Image.Exif()
     for number, (key, text) in enumerate(texts):
         exif[_FIRST_EXIF_TAG - number] = f"{key}:{text}"
-    data = io.BytesIO()
-    images[0].save(
-        data,
-        format="WEBP",
+    return file_of(
+        images[0],
+        "WEBP",
         save_all=True,
         duration=int(1000.0 / frames_per_second),
-        append_images=images[1:],
+        append_images=[image.copy() for image in images[1:]],
         exif=exif,
         lossless=lossless,
         quality=quality,
         method=_WEBP_EFFORT[method],
     )
-    return data.getvalue()
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:

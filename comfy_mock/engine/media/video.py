@@ -17,6 +17,7 @@ import PIL.Image
 
 from comfy_mock.engine.media import Texts
 from comfy_mock.engine.media import audio as sound
+from comfy_mock.engine.media.opening import without_pixel_limit
 from comfy_mock.engine.values import Audio, Frame, Image, Video
 
 if TYPE_CHECKING:
@@ -164,13 +165,14 @@ class _Film:
     def _decoded(self) -> list[PIL.Image.Image]:
         import av
 
-        if self._pictures is None:
-            self._pictures = []
-            with suppress(av.error.FFmpegError), sound.opened(self._data) as container:
-                self._pictures.extend(frame.to_image() for frame in container.decode(video=0))
-            # A broken film shows what can be decoded, or nothing.
-            self._pictures = self._pictures or [PIL.Image.new("RGB", self._size)]
-        return self._pictures
+        if self._pictures is not None:
+            return self._pictures
+        pictures: list[PIL.Image.Image] = []
+        with suppress(av.error.FFmpegError), sound.opened(self._data) as container:
+            pictures.extend(frame.to_image() for frame in container.decode(video=0))
+        # A broken film shows what can be decoded, or nothing. Other threads see all of it or none.
+        self._pictures = pictures = pictures or [PIL.Image.new("RGB", self._size)]
+        return pictures
 
 
 def _open_output(data: io.BytesIO, file_format: str, texts: Texts) -> OutputContainer:
@@ -203,4 +205,5 @@ def _fitted(image: PIL.Image.Image, size: tuple[int, int]) -> PIL.Image.Image:
         return rgb
     if rgb.width < size[0] or rgb.height < size[1]:
         return rgb.resize(size)
-    return rgb.crop((0, 0, *size))
+    with without_pixel_limit():
+        return rgb.crop((0, 0, *size))

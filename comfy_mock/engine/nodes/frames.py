@@ -12,6 +12,7 @@ import PIL.Image
 import PIL.ImageChops
 import PIL.ImageOps
 
+from comfy_mock.engine.media.opening import without_pixel_limit
 from comfy_mock.engine.values import Frame, allocate
 
 Levels = tuple[float, ...]
@@ -93,7 +94,13 @@ def cropped(frame: Frame, left: int, top: int, width: int, height: int) -> Frame
     if (left, top, width, height) == (0, 0, frame.width, frame.height):
         return frame
     box = (left, top, left + width, top + height)
-    return mapped(frame, lambda picture: picture.crop(box), _same, size=(width, height))
+
+    def draw(picture: Picture) -> Picture:
+        # Pillow looks at the size of what is cut out as if it came from a file.
+        with without_pixel_limit():
+            return picture.crop(box)
+
+    return mapped(frame, draw, _same, size=(width, height))
 
 
 def flipped(frame: Frame, method: str) -> Frame:

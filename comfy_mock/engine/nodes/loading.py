@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import posixpath
 import struct
 from collections.abc import Callable, Sequence
@@ -17,11 +16,12 @@ from comfy_mock.engine.files import Folders
 from comfy_mock.engine.media import audio as sounds
 from comfy_mock.engine.media import safetensors
 from comfy_mock.engine.media import video as films
+from comfy_mock.engine.media.opening import opened_picture
 from comfy_mock.engine.nodes.api import Call, ChangeCall, NodeError, Output, node
 from comfy_mock.engine.nodes.frames import channel, inverted, uniform, with_channels
 from comfy_mock.engine.nodes.generated import subject_frame
 from comfy_mock.engine.paths import annotated, inside
-from comfy_mock.engine.values import Frame, Image, Latent, Mask, Opaque, Subject, Video
+from comfy_mock.engine.values import Draw, Frame, Image, Latent, Mask, Opaque, Subject, Video
 
 _NO_MASK_SIDE = 64
 _LATENT_DIMENSIONS = (4, 5)
@@ -39,13 +39,27 @@ def input_path(folders: Folders, name: str) -> str:
     return posixpath.join(folder, bare)
 
 
-def frame_of(image: PIL.Image.Image) -> Frame:
-    """A frame of a picture in mode L, RGB or RGBA; uniform where all of its pixels are equal."""
+def file_frame(content: bytes, read: Callable[[PIL.Image.Image], PIL.Image.Image]) -> Frame:
+    """What `read` makes of a picture file, in mode L, RGB or RGBA.
+
+    The frame keeps the file, not the pixels: it decodes them anew whenever it is looked at.
+    """
+
+    def draw() -> PIL.Image.Image:
+        with opened_picture(content) as file:
+            return read(file)
+
+    return _frame_of(draw(), draw, kept=False)
+
+
+def _frame_of(image: PIL.Image.Image, draw: Draw, *, kept: bool) -> Frame:
+    """A frame with the size and the channels of a picture that `draw` can make again; uniform where all of its pixels
+    are equal."""
     bands = image.getextrema()
     ranges: Sequence[Any] = bands if isinstance(bands[0], tuple) else (bands,)
     if all(lowest == highest for lowest, highest in ranges):
         return uniform(image.width, image.height, tuple(lowest / 255 for lowest, _ in ranges))
-    return Frame(image.width, image.height, len(ranges), lambda: image)
+    return Frame(image.width, image.height, len(ranges), draw, kept=kept)
 
 
 def _hash_of(input_name: str) -> Callable[[ChangeCall], str]:
@@ -71,8 +85,7 @@ def load_image_mask(call: Call) -> Output:
     """One channel of a picture as a mask; alpha is inverted, and opaque where there is none."""
     path = input_path(call.folders, call.inputs["image"])
     try:
-        with PIL.Image.open(io.BytesIO(call.files.read(path))) as file:
-            frame = frame_of(_upright(file, "RGBA"))
+        frame = file_frame(call.files.read(path), lambda file: _upright(file, "RGBA"))
     except (PIL.UnidentifiedImageError, SyntaxError):
         raise NodeError("PIL.UnidentifiedImageError", f"cannot identify image file {path!r}") from None
     wanted = call.inputs["channel"]
@@ -205,18 +218,45 @@ def _media_content(call: Call, path: str) -> bytes:
 def _pictures(path: str, content: bytes) -> list[Frame]:
     """All pictures of a file that have the size of its first, with 3 channels, or 4 if one has an alpha channel."""
     try:
-        with PIL.Image.open(io.BytesIO(content)) as file:
-            pictures = [
-                _upright(picture, "RGBA" if picture.has_transparency_data else "RGB")
-                for picture in PIL.ImageSequence.Iterator(file)
-            ]
+        pictures = _decoded(content)
     except PIL.UnidentifiedImageError:
         return _film_pictures(path, content)
     except Exception:
         # Pillow's decoders raise whatever they like at a damaged file.
         raise _invalid(path) from None
+    if len(pictures) == 1:
+        return [_frame_of(pictures[0], lambda: _decoded(content)[0], kept=False)]
+    animation = _Animation(content)
+    return [_frame_of(picture, animation.draw(number), kept=True) for number, picture in enumerate(pictures)]
+
+
+def _decoded(content: bytes) -> list[PIL.Image.Image]:
+    """The pictures of a file that have the size of its first, all in mode RGB, or RGBA if one has an alpha channel."""
+    with opened_picture(content) as file:
+        pictures = [
+            _upright(picture, "RGBA" if picture.has_transparency_data else "RGB")
+            for picture in PIL.ImageSequence.Iterator(file)
+        ]
     mode = "RGBA" if any(picture.mode == "RGBA" for picture in pictures) else "RGB"
-    return [frame_of(picture.convert(mode)) for picture in pictures if picture.size == pictures[0].size]
+    return [picture.convert(mode) for picture in pictures if picture.size == pictures[0].size]
+
+
+class _Animation:
+    """Decodes an animation once, when its first picture is looked at: from its file alone each would cost all before
+    it."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._pictures: list[PIL.Image.Image] | None = None
+
+    def draw(self, number: int) -> Draw:
+        return lambda: self._all()[number]
+
+    def _all(self) -> list[PIL.Image.Image]:
+        pictures = self._pictures
+        if pictures is None:
+            self._pictures = pictures = _decoded(self._content)
+        return pictures
 
 
 def _film_pictures(path: str, content: bytes) -> list[Frame]:

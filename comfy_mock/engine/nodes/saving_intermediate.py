@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import random
 from collections.abc import Mapping
 from functools import partial
@@ -17,7 +16,7 @@ from comfy_mock.engine.nodes import arguments
 from comfy_mock.engine.nodes.api import Call, Output, node
 from comfy_mock.engine.nodes.frames import channel, cropped, pasted, resized, uniform, with_channels
 from comfy_mock.engine.nodes.generated import subject_frame, subject_of
-from comfy_mock.engine.nodes.loading import frame_of, input_path
+from comfy_mock.engine.nodes.loading import file_frame, input_path
 from comfy_mock.engine.nodes.saving_images import preview_items
 from comfy_mock.engine.saving import file_item, save_path, temp_prefix
 from comfy_mock.engine.values import Frame, Image, Mask, Opaque
@@ -60,8 +59,8 @@ def painter(call: Call) -> Output:
     name = call.inputs["mask"]
     if not name:
         return Output((Image(frames), Mask((uniform(width, height, (0.0,)),))), shown(call, frames))
-    with PIL.Image.open(io.BytesIO(call.files.read(input_path(call.folders, name)))) as painting:
-        strokes = resized(frame_of(painting.convert("RGBA")), width, height, "bilinear")
+    painting = file_frame(call.files.read(input_path(call.folders, name)), lambda file: file.convert("RGBA"))
+    strokes = resized(painting, width, height, "bilinear")
     alpha = channel(strokes, 3)
     painted = tuple(pasted(frame, with_channels(strokes, 3), 0, 0, alpha) for frame in frames)
     return Output((Image(painted), Mask((alpha,))), shown(call, painted))

@@ -41,6 +41,28 @@ def test_system_stats_speak_of_the_version_and_the_arguments() -> None:
     assert [device["type"] for device in stats["devices"]] == ["cpu"]
 
 
+@pytest.mark.parametrize(
+    ("version", "names"),
+    [
+        ("0.8.0", ["supports_preview_metadata", "max_upload_size", "extension"]),
+        ("0.3.64", ["supports_preview_metadata", "max_upload_size"]),
+    ],
+)
+def test_older_versions_have_fewer_flags(version: str, names: list[str]) -> None:
+    assert list(features(Options(version=version))) == names
+
+
+@pytest.mark.parametrize(
+    ("version", "system", "packages", "devices"),
+    [("0.33.0", "linux", True, 2), ("0.8.0", "linux", False, 1), ("0.3.64", "posix", False, 1)],
+)
+def test_older_versions_say_less_of_their_machine(version: str, system: str, packages: bool, devices: int) -> None:
+    stats = system_stats(Options(version=version, system={"devices": [{"index": 0}, {"index": 1}]}))
+    assert stats["system"]["os"] == system
+    assert [name in stats["system"] for name in ("comfy_package_versions", "deploy_environment")] == [packages] * 2
+    assert stats["devices"] == [{"index": 0}, {"index": 1}][:devices]
+
+
 def test_a_user_may_describe_another_machine() -> None:
     card: dict[str, Any] = {"name": "cuda:0 card : native", "type": "cuda", "index": 0}
     stats = system_stats(Options(system={"os": "win32", "devices": [card]}))

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from comfy_mock.engine.media import pictures
 from comfy_mock.engine.media.exr import exr
+from comfy_mock.engine.nodes.api import Preview
 from comfy_mock.engine.pictures import draw_subject
+from comfy_mock.engine.previews import preview_bytes
 from comfy_mock.engine.values import Subject
 
 TEXTS = (("prompt", '{"1": {"class_type": "A", "text": "\\u00fc"}}'), ("workflow", "{}"))
@@ -98,6 +100,18 @@ def test_animated_webp_has_its_texts_in_falling_tags() -> None:
         exif = image.getexif()
         assert (image.n_frames, image.size) == (2, (8, 8))
     assert dict(exif) == {0x0110: f"prompt:{TEXTS[0][1]}", 0x010F: "workflow:{}", 0x010E: "extra:[1]"}
+
+
+def test_saving_leaves_the_picture_as_it_was() -> None:
+    """Other threads save the same one with texts of their own."""
+    images = [draw_subject(Subject(1), 16, 16, index) for index in range(2)]
+    before = [dict(vars(image)) for image in images]
+    pictures.png(images[0], chunks=pictures.png_chunks(TEXTS), compress_level=4)
+    pictures.animated_png(images, chunks=pictures.animated_png_chunks(TEXTS), frames_per_second=8, compress_level=4)
+    pictures.animated_webp(images, texts=TEXTS, frames_per_second=8, lossless=True, quality=80, method="fastest")
+    preview_bytes(Preview(lambda: images[0], "PNG", None))
+    preview_bytes(Preview(lambda: images[1], "JPEG", None))
+    assert [vars(image) for image in images] == before
 
 
 @pytest.mark.parametrize(("mode", "linear", "level"), [("RGB", True, 188 / 255), ("RGBA", False, 0.5028)])

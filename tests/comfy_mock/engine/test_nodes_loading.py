@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import io
 from typing import Any
 
 import PIL.Image
+import PIL.ImageOps
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from node_calls import changed, make_call, recorded_file, run
+from node_calls import changed, content, make_call, recorded_file, run
 
 from comfy_mock.engine.media import audio as sounds
 from comfy_mock.engine.media import safetensors
@@ -118,6 +120,47 @@ def test_uniform_pictures_stay_uniform(width: int, height: int, colour: tuple[in
     assert image.frames[0].image().getpixel((0, 0)) == colour[:3]
     assert image.frames[0].fill == tuple(level / 255 for level in colour[:3])
     assert mask.frames[0].fill == ((1 - colour[3] / 255,) if with_alpha else (0.0,))
+
+
+def decoded_pictures(size: tuple[int, int]) -> int:
+    """How many pictures of a size there are in memory."""
+    gc.collect()
+    return sum(isinstance(thing, PIL.Image.Image) and thing.size == size for thing in gc.get_objects())
+
+
+def colourful(size: tuple[int, int], mode: str) -> PIL.Image.Image:
+    picture = PIL.Image.linear_gradient("L").resize(size).convert("RGB")
+    if mode == "RGBA":
+        picture.putalpha(PIL.Image.linear_gradient("L").resize(size))
+    return picture
+
+
+@pytest.mark.parametrize(
+    ("mode", "options"), [("RGB", {}), ("RGBA", {}), ("RGB", {"save_all": True, "append_images": ["red"]})]
+)
+def test_a_saved_picture_that_nobody_looks_at_keeps_no_pixels(mode: str, options: dict[str, Any]) -> None:
+    size = (61, 67)
+    if options:
+        options = {**options, "append_images": [PIL.Image.new("RGB", size, name) for name in options["append_images"]]}
+    files = files_with(a__png=encoded(colourful(size, mode), **options))
+    del options
+    output = run(make_call("LoadImage", {"image": "a.png"}, files))
+    call = make_call("SaveImage", {"images": output.values[0], "filename_prefix": "a"}, files)
+    item = (run(call).ui or {})["images"][0]
+    assert decoded_pictures(size) == 0
+    with PIL.Image.open(io.BytesIO(content(call, item))) as saved:
+        assert saved.tobytes() == colourful(size, "RGB").tobytes()
+    if mode == "RGBA":
+        mask = output.values[1].frames[0].image()
+        assert mask.tobytes() == PIL.ImageOps.invert(colourful(size, mode).getchannel("A")).tobytes()
+
+
+def test_a_picture_that_was_looked_at_keeps_no_pixels_either() -> None:
+    size = (59, 71)
+    image, _ = load(encoded(colourful(size, "RGB")))
+    assert image.frames[0].image().size == size
+    assert decoded_pictures(size) == 0
+    assert image.frames[0].image().tobytes() == colourful(size, "RGB").tobytes()
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"\x89PNG\r\n\x1a\n", b"<svg/>"])

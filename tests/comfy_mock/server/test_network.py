@@ -180,3 +180,32 @@ def test_two_runs_with_the_same_seed_give_identical_bytes() -> None:
         for hash_seed in ("1", "2")
     }
     assert len(runs) == 1
+
+
+def test_one_who_is_cancelled_while_it_starts_leaves_nothing_behind() -> None:
+    async def run() -> None:
+        for _ in range(4):
+            task = asyncio.create_task(serve_and_ask())
+            await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    asyncio.run(run())
+    assert not ours()
+
+
+def test_stop_ends_serve() -> None:
+    async def run() -> None:
+        server, ready = ComfyMock(), asyncio.Event()
+        serving = asyncio.create_task(server.serve(ready.set))
+        await ready.wait()
+        server.stop()
+        await asyncio.wait_for(serving, 20)
+
+    asyncio.run(run())
+
+
+def test_a_port_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="to 65535, not 99999"):
+        ComfyMock(port=99999)
