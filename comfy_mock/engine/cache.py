@@ -166,7 +166,8 @@ class ResultCache:
             return
         key = self._keys[node_id]
         self._results[key] = result
-        self._used[key] = self._generation
+        if self.mode == "lru":
+            self._used[key] = self._generation
 
     def turn_done(self) -> None:
         """A turn that did not fail is over: the default mode now drops what is not this prompt's."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import PIL.Image
 
-from comfy_mock.engine.nodes.api import Behaviour, Blocker, Call, Output
+from comfy_contracts import jsontext
+from comfy_mock.engine.failures import type_name
+from comfy_mock.engine.nodes.api import Behaviour, Blocker, Call, NodeError, Output
 from comfy_mock.engine.values import Frame, Image, Mask
 
 NodeFunction = Callable[..., Any]
@@ -21,10 +25,15 @@ class CustomNode:
     `inputs` maps a name to its type (`"IMAGE"`), to a list of choices, or to a pair of either and its options
     (`("FLOAT", {"default": 1.0, "min": 0.0})`); those in `optional` may be left out. `outputs` lists types; `function`
     is called with the inputs as keyword arguments and returns a value, a tuple of one per output, or, as ComfyUI's own
-    nodes do, `{"ui": {...}, "result": (...)}`. Without a function the outputs are made up by type.
+    nodes do, `{"ui": {...}, "result": (...)}`, where ui has a list of what JSON can say under every key. Without a
+    function the outputs are made up by type.
 
     An IMAGE or MASK comes as a list of PIL pictures, one per picture of the batch, and is returned as one or a list of
-    them. A function that raises fails the prompt as it would on a real server. `seconds` is how long a call takes.
+    them. A function that raises fails the prompt as it would on a real server; so do `exit()` and `pytest.fail()`, which
+    there would end the worker. Only `KeyboardInterrupt` passes through.
+
+    The function is called on the server's event loop, where nothing else happens meanwhile: it must be quick, and is no
+    `async def`. To play a slow node say `seconds`, which is how long a call takes by the server's clock.
     """
 
     class_type: str
@@ -38,13 +47,8 @@ class CustomNode:
     category: str = "custom"
 
     def entry(self) -> dict[str, Any]:
-        """Its `/object_info`. Raises `ValueError` where an input or output cannot be one."""
-        unknown = set(self.optional) - set(self.inputs)
-        if unknown:
-            raise ValueError(f"{self.class_type}: optional names {sorted(unknown)[0]!r}, which is not an input")
-        for output in self.outputs:
-            if not isinstance(output, str) or not output:
-                raise ValueError(f"{self.class_type}: an output is the name of a type, not {output!r}")
+        """Its `/object_info`. Raises `ValueError` where something in the definition cannot be."""
+        self._check()
         specs = {name: _spec(self.class_type, name, given) for name, given in self.inputs.items()}
         groups: dict[str, dict[str, Any]] = {"required": {}}
         for name, spec in specs.items():
@@ -70,18 +74,73 @@ class CustomNode:
         """What its nodes do, None to make the outputs up."""
         return None if self.function is None else Behaviour(self._run, self.seconds)
 
+    def _check(self) -> None:
+        if not isinstance(self.class_type, str) or not self.class_type:
+            raise ValueError(f"the class_type of a custom node is its name, such as 'Mine', not {self.class_type!r}")
+        name = self.class_type
+        if not isinstance(self.inputs, Mapping) or not all(isinstance(key, str) and key for key in self.inputs):
+            raise ValueError(f"{name}: inputs maps names to types, such as {{'image': 'IMAGE'}}, not {self.inputs!r}")
+        for field, given in (("outputs", self.outputs), ("optional", self.optional)):
+            if isinstance(given, str) or not isinstance(given, Sequence):
+                raise ValueError(f"{name}: {field} is a list, such as ['IMAGE'], not {given!r}")
+        for output in self.outputs:
+            if not isinstance(output, str) or not output:
+                raise ValueError(f"{name}: an output is the name of a type, not {output!r}")
+        unknown = [option for option in self.optional if option not in self.inputs]
+        if unknown:
+            raise ValueError(f"{name}: optional names {unknown[0]!r}, which is not an input")
+        if self.function is not None and not callable(self.function):
+            raise ValueError(f"{name}: function is something to call, or None to make outputs up, not {self.function!r}")
+        if _is_async(self.function):
+            raise ValueError(f"{name}: function is an async def; give a plain function, and seconds= for a slow node")
+        if not isinstance(self.seconds, (int, float)) or not 0 <= self.seconds < math.inf:
+            raise ValueError(f"{name}: seconds is how long a call takes, 0 or more, not {self.seconds!r}")
+
     def _run(self, call: Call) -> Output:
-        assert self.function is not None
-        returned = self.function(**{name: _shown(value) for name, value in call.inputs.items()})
+        returned = self._call({name: _shown(value) for name, value in call.inputs.items()})
         ui = None
         if isinstance(returned, dict) and ("ui" in returned or "result" in returned):
-            ui, returned = returned.get("ui"), returned.get("result", ())
+            ui, returned = self._checked_ui(returned.get("ui")), returned.get("result", ())
         if isinstance(returned, Blocker):
             return Output((returned,) * len(self.outputs), ui)
         values = returned if isinstance(returned, tuple) else () if returned is None else (returned,)
         if len(values) != len(self.outputs) and (self.outputs or values):
             raise ValueError(f"{self.class_type} returned {len(values)} values for {len(self.outputs)} outputs")
         return Output(tuple(_value(kind, value) for kind, value in zip(self.outputs, values, strict=True)), ui)
+
+    def _call(self, inputs: Mapping[str, Any]) -> Any:
+        assert self.function is not None
+        try:
+            return self.function(**inputs)
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            # nobody around a node looks for these, and so the prompt would run for ever
+            raise NodeError(type_name(error), str(error)).with_traceback(error.__traceback__) from error
+
+    def _checked_ui(self, ui: Any) -> dict[str, Any] | None:
+        """A copy of the ui as JSON has it. Raises `TypeError` for one that no message could carry."""
+        if ui is None:
+            return None
+        if not isinstance(ui, Mapping):
+            raise TypeError(f"{self.class_type}: ui is a dict of lists, not {type(ui).__name__}")
+        for key, value in ui.items():
+            if not isinstance(key, str):
+                raise TypeError(f"{self.class_type}: the keys of ui are texts, not {key!r}")
+            if not isinstance(value, (list, tuple)):
+                raise TypeError(f"{self.class_type}: ui[{key!r}] is a list, not {type(value).__name__}")
+        try:
+            copy: dict[str, Any] = jsontext.loads(jsontext.dumps(dict(ui)))
+        except (TypeError, ValueError, RecursionError) as problem:
+            raise TypeError(f"{self.class_type}: ui cannot be written as JSON: {problem}") from problem
+        return copy
+
+
+def _is_async(function: Any) -> bool:
+    return any(
+        inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each)
+        for each in (function, getattr(function, "__call__", None))
+    )
 
 
 def _spec(class_type: str, name: str, given: Any) -> list[Any]:

@@ -210,12 +210,17 @@ class Engine:
         self.to_all(messages.Status(queue_remaining=len(self.queue)))
 
     def log(self, message: str, *, level: Level = "INFO") -> None:
-        """Write a line to the server's log and to those who subscribed to it."""
+        """Write a line to the server's log and to those who subscribed to it.
+
+        A subscriber that has no socket now is forgotten: it must subscribe again (protocol 2.7).
+        """
         entry = self.logs.write(message, now=self.now, level=level)
-        subscribed = [client_id for client_id in self.logs.subscribers if self.clients.is_connected(client_id)]
-        if subscribed:
+        for client_id in list(self.logs.subscribers):
+            if not self.clients.is_connected(client_id):
+                self.logs.subscribe(client_id, enabled=False)
+        if self.logs.subscribers:
             told = self.logs.message(entry)
-            for client_id in subscribed:
+            for client_id in self.logs.subscribers:
                 self._outgoing += self.clients.to_client(client_id, told)
 
     # -- sockets

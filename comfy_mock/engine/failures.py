@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import traceback as tracebacks
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,19 +55,18 @@ def describe(error: Exception, node_id: str, *, shapes_tip: bool = True) -> Fail
     class_type, current_inputs = "", {}
     if isinstance(error, NodeFailed):
         node_id, class_type, current_inputs, error = error.node_id, error.class_type, error.current_inputs, error.error
-    kind = _type_name(error)
+    kind = type_name(error)
     message = f"{error}\n{_tip(kind, str(error), class_type, shapes_tip=shapes_tip)}"
     return Failure(node_id, message, kind, _traceback(error), current_inputs)
 
 
-def _type_name(error: Exception) -> str:
+def type_name(error: BaseException) -> str:
+    """The type of an exception as `exception_type` has it: with its module, unless that is Python's own."""
     if isinstance(error, NodeError):
         return error.type_name
     kind = type(error)
-    name = kind.__name__
-    if getattr(builtins, name, None) is kind:
-        return name
-    return f"{kind.__module__}.{kind.__qualname__}"
+    module = kind.__module__
+    return kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"
 
 
 def _tip(kind: str, text: str, class_type: str, *, shapes_tip: bool) -> str:

@@ -101,8 +101,8 @@ class _LateStat(FileStat):
 class MemoryFiles:
     """The `Files` protocol in memory.
 
-    A lazily made content is made once, when somebody reads the file or asks for its size, and stays. Looking at files
-    is safe in every thread; what changes the tree belongs in one. `created` is
+    A lazily made content is made once, when somebody reads the file or asks for its size, and stays. `stat` and
+    `read` are safe in every thread; all else belongs in one. `created` is
     renewed by each write, as the change time is that the real server reports on Linux (protocol 2.6).
     """
 

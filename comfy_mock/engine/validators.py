@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from comfy_mock.engine.files import Files, Folders
+from comfy_mock.engine.paths import annotated, inside
 from comfy_mock.engine.reasons import Frame, PythonError
 from comfy_mock.engine.signatures import missing_arguments
 
@@ -55,27 +55,17 @@ class Validator:
             raise PythonError(raised.type_name, raised.text, *where, *here, *raised.frames) from None
 
 
-_TAGS = {"[output]": ("output", 9), "[input]": ("input", 8), "[temp]": ("temp", 7)}
-
-
 def annotated_path(name: Any, folders: Folders) -> str | None:
     """The virtual path of an annotated file name (`a.png [output]`), or None where it leaves its folder or cannot be.
 
-    The tag goes together with the character before it, whatever that is (protocol 2.4). Raises `PythonError` for a name
-    that is not a string, as the real server does (protocol 3.10).
+    Raises `PythonError` for a name that is not a string, as the real server does (protocol 3.10).
     """
     if not isinstance(name, str):
         text = f"'{type(name).__name__}' object has no attribute 'endswith'"
         raise PythonError("AttributeError", text, _EXISTS, _ANNOTATED)
-    folder = folders.input
-    for tag, (kind, length) in _TAGS.items():
-        if name.endswith(tag):
-            folder, name = folders.of_type(kind) or folder, name[:-length]
-            break
-    if "\0" in name:
-        return None
-    path = posixpath.normpath(posixpath.join(folder, name))
-    return path if path == folder or path.startswith(f"{folder}/") else None
+    bare, folder_type = annotated(name)
+    folder = folders.of_type(folder_type or "input") or folders.input
+    return None if "\0" in bare else inside(folder, bare)
 
 
 def annotated_exists(name: Any, files: Files, folders: Folders) -> bool:

@@ -84,8 +84,8 @@ class Endpoint:
     handler is called, and refused with 413 when it is too large, unless `reads_body` is false. `fact` names what a
     version must do to have the route (`comfy_contracts.profiles`); None is for routes that all versions have.
 
-    A `slow` handler runs in a thread, so that others are answered meanwhile. It may look at files and at nothing else
-    that changes, and it changes nothing.
+    A `slow` handler runs in a thread, so that others are answered meanwhile. It may `stat` and `read` files,
+    looks at nothing else that changes, and changes nothing.
     """
 
     method: str

@@ -109,13 +109,18 @@ class Sockets:
             await outbox.relieved()
 
     def deliver(self, outgoing: Outgoing) -> None:
-        """Put one message into the outboxes of its sockets; it is encoded once."""
-        data = None
-        for socket in outgoing.sockets:
-            outbox = self._outboxes.get(socket)
-            if outbox is not None:
-                data = data if data is not None else encode(outgoing.payload)
-                outbox.put(data)
+        """Put one message into the outboxes of its sockets; it is encoded once, and left out if it cannot be."""
+        outboxes = [outbox for socket in outgoing.sockets if (outbox := self._outboxes.get(socket)) is not None]
+        if not outboxes:
+            return
+        try:
+            data = encode(outgoing.payload)
+        except Exception:
+            # one message less is a smaller harm than a server whose runner has ended
+            logger.exception("A message cannot be encoded and is left out: %s", type(outgoing.payload).__name__)
+            return
+        for outbox in outboxes:
+            outbox.put(data)
 
 
 def encode(payload: Payload) -> str | bytes:

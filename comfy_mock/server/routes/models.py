@@ -69,5 +69,5 @@ ENDPOINTS = [
     Endpoint("GET", "/view_metadata/{folder_name}", get_metadata),
     Endpoint("GET", "/experiment/models", get_all),
     Endpoint("GET", "/experiment/models/{folder}", get_listing),
-    Endpoint("GET", "/experiment/models/preview/{folder}/{path_index}/{filename:rest}", get_preview, slow=True),
+    Endpoint("GET", "/experiment/models/preview/{folder}/{path_index}/{filename:rest}", get_preview),
 ]
