@@ -27,6 +27,16 @@ def catalogue_from(source: str | None, additions: Iterable[str]) -> Catalogue | 
     return catalogue
 
 
+def models_offered(source: str | None, catalogue: Catalogue | None) -> dict[str, list[str]] | None:
+    """The models for a server with the `catalogue` of `source`: those that its loaders offer, by folder.
+
+    None, which stands for common names, without a `source` or where its loaders offer nothing.
+    """
+    from comfy_mock.engine.choice_lists import models_of
+
+    return None if source is None or catalogue is None else models_of(catalogue) or None
+
+
 def _read(source: str, switch: str) -> Catalogue:
     try:
         if source.startswith(("http://", "https://")):

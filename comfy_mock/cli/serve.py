@@ -14,7 +14,7 @@ import typer
 import comfy_mock
 from comfy_mock.cli import arguments
 from comfy_mock.cli import switches as s
-from comfy_mock.cli.catalogues import catalogue_from
+from comfy_mock.cli.catalogues import catalogue_from, models_offered
 
 if TYPE_CHECKING:
     from comfy_mock.server.network import ComfyMock
@@ -70,6 +70,7 @@ def serve(
         "user": user_directory,
         "models": models_directory,
     }
+    nodes = catalogue_from(catalogue, add_nodes or ())
     named = arguments.models(model or ())
     options = {
         "accept_any_model": accept_any_model,
@@ -88,9 +89,9 @@ def serve(
         "disable_metadata": disable_metadata,
         "disable_api_nodes": disable_api_nodes,
         "default_hashing_function": default_hashing_function,
-        "models": named,
+        "models": named or models_offered(catalogue, nodes),
         "feature_flags": arguments.feature_flags(feature_flag or ()),
-        "catalogue": catalogue_from(catalogue, add_nodes or ()),
+        "catalogue": nodes,
         "storage": {name: folder for name, folder in folders.items() if folder is not None} or None,
         "argv": ("main.py", *context.obj[1:]),
     }

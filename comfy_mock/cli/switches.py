@@ -26,7 +26,8 @@ Speed = Annotated[
     ),
 ]
 Nodes = Annotated[
-    str | None, _fake("--catalogue", metavar="FILE|URL", help="Have the node classes of this /object_info instead.")
+    str | None,
+    _fake("--catalogue", metavar="FILE|URL", help="Have the node classes and the models of this /object_info instead."),
 ]
 MoreNodes = Annotated[
     list[str] | None,
@@ -72,7 +73,7 @@ EnableCorsHeader = Annotated[
     str | None, _comfyui(metavar="[ORIGIN]", help="Let pages of this origin in; without ORIGIN, of any.")
 ]
 EnableCompressResponseBody = Annotated[bool, _comfyui("--enable-compress-response-body", help="Compress answers.")]
-MaxUploadSize = Annotated[float, _comfyui(min=0, metavar="MB", help="The largest request body.")]
+MaxUploadSize = Annotated[float, _comfyui(metavar="MB", help="The largest request body; above 0.")]
 MultiUser = Annotated[bool, _comfyui("--multi-user", help="Keep settings and user data per user.")]
 DisableMetadata = Annotated[bool, _comfyui("--disable-metadata", help="Write no prompt into saved files.")]
 DisableApiNodes = Annotated[bool, _comfyui("--disable-api-nodes", help="Forbid pages to reach other hosts.")]

@@ -29,8 +29,8 @@ class CustomNode:
     function the outputs are made up by type.
 
     An IMAGE or MASK comes as a list of PIL pictures, one per picture of the batch, and is returned as one or a list of
-    them. A function that raises fails the prompt as it would on a real server; so do `exit()` and `pytest.fail()`, which
-    there would end the worker. Only `KeyboardInterrupt` passes through.
+    them. A function that raises fails the prompt as it would on a real server. So do `exit()` and `pytest.fail()`,
+    which there would end the worker; only `KeyboardInterrupt` passes through.
 
     The function is called on the server's event loop, where nothing else happens meanwhile: it must be quick, and is no
     `async def`. To play a slow node say `seconds`, which is how long a call takes by the server's clock.
@@ -53,7 +53,7 @@ class CustomNode:
         groups: dict[str, dict[str, Any]] = {"required": {}}
         for name, spec in specs.items():
             groups.setdefault("optional" if name in self.optional else "required", {})[name] = spec
-        return {
+        entry = {
             "input": groups,
             "input_order": {group: list(names) for group, names in groups.items()},
             "is_input_list": False,
@@ -69,32 +69,43 @@ class CustomNode:
             "has_intermediate_output": False,
             "search_aliases": [],
         }
+        try:
+            jsontext.dumps(entry)
+        except (TypeError, ValueError, RecursionError) as problem:
+            raise ValueError(f"{self.class_type}: the definition cannot be written as JSON: {problem}") from problem
+        return entry
 
     def behaviour(self) -> Behaviour | None:
         """What its nodes do, None to make the outputs up."""
         return None if self.function is None else Behaviour(self._run, self.seconds)
 
     def _check(self) -> None:
-        if not isinstance(self.class_type, str) or not self.class_type:
-            raise ValueError(f"the class_type of a custom node is its name, such as 'Mine', not {self.class_type!r}")
-        name = self.class_type
-        if not isinstance(self.inputs, Mapping) or not all(isinstance(key, str) and key for key in self.inputs):
-            raise ValueError(f"{name}: inputs maps names to types, such as {{'image': 'IMAGE'}}, not {self.inputs!r}")
+        inputs, function = self.inputs, self.function
+        self._need("class_type", self.class_type, "a name, such as 'Mine'", _is_name(self.class_type))
+        self._need(
+            "inputs",
+            inputs,
+            "a mapping of names to types, such as {'image': 'IMAGE'}",
+            isinstance(inputs, Mapping) and all(_is_name(name) for name in inputs),
+        )
         for field, given in (("outputs", self.outputs), ("optional", self.optional)):
-            if isinstance(given, str) or not isinstance(given, Sequence):
-                raise ValueError(f"{name}: {field} is a list, such as ['IMAGE'], not {given!r}")
+            is_list = isinstance(given, Sequence) and not isinstance(given, str)
+            self._need(field, given, "a list of names", is_list)
         for output in self.outputs:
-            if not isinstance(output, str) or not output:
-                raise ValueError(f"{name}: an output is the name of a type, not {output!r}")
-        unknown = [option for option in self.optional if option not in self.inputs]
-        if unknown:
-            raise ValueError(f"{name}: optional names {unknown[0]!r}, which is not an input")
-        if self.function is not None and not callable(self.function):
-            raise ValueError(f"{name}: function is something to call, or None to make outputs up, not {self.function!r}")
-        if _is_async(self.function):
-            raise ValueError(f"{name}: function is an async def; give a plain function, and seconds= for a slow node")
-        if not isinstance(self.seconds, (int, float)) or not 0 <= self.seconds < math.inf:
-            raise ValueError(f"{name}: seconds is how long a call takes, 0 or more, not {self.seconds!r}")
+            self._need("an output", output, "the name of a type", _is_name(output))
+        for name in self.optional:
+            self._need("what optional names", name, "an input", _is_name(name) and name in inputs)
+        self._need("function", function, "something to call, or None", function is None or callable(function))
+        self._need(
+            "function", function, "a plain function and no async def; to be slow, say seconds", not _is_async(function)
+        )
+        seconds = self.seconds
+        is_duration = isinstance(seconds, (int, float)) and 0 <= seconds < math.inf
+        self._need("seconds", seconds, "how long a call takes, 0 or more", is_duration)
+
+    def _need(self, what: str, given: Any, allowed: str, fits: bool) -> None:
+        if not fits:
+            raise ValueError(f"custom node {self.class_type!r}: {what} must be {allowed}, not {given!r}")
 
     def _run(self, call: Call) -> Output:
         returned = self._call({name: _shown(value) for name, value in call.inputs.items()})
@@ -136,11 +147,13 @@ class CustomNode:
         return copy
 
 
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
+
+
 def _is_async(function: Any) -> bool:
-    return any(
-        inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each)
-        for each in (function, getattr(function, "__call__", None))
-    )
+    call = getattr(type(function), "__call__", None)  # noqa: B004 - an object's own call may be async as well
+    return any(inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each) for each in (function, call))
 
 
 def _spec(class_type: str, name: str, given: Any) -> list[Any]:

@@ -107,6 +107,8 @@ def test_a_switch_reaches_the_server(switches: list[str], expected: dict[str, An
         (["--model", "lora=a.safetensors"], "loras"),
         (["--cache-none", "--cache-classic"], "exclude each other"),
         (["--catalogue", "no/such/file.json"], "no/such/file.json"),
+        (["--max-upload-size", "0"], "max_upload_size must be a number of MiB above 0"),
+        (["--max-upload-size", "nan"], "max_upload_size must be a number of MiB above 0"),
         (["--add-nodes", "http://127.0.0.1:1"], "/object_info"),
         (["--no-such-switch"], "--no-such-switch"),
     ],
@@ -192,6 +194,25 @@ def test_a_taken_port_is_said_and_ends_it() -> None:
     assert done.stderr.startswith(f"comfy-mock: cannot listen on 127.0.0.1:{port}: ")
     assert "another port" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_with_a_saved_catalogue_a_server_offers_the_models_of_that_one(tmp_path: Path) -> None:
+    loader = Catalogue.packaged()["CheckpointLoaderSimple"].entry
+    mine = json.loads(json.dumps(dict(loader)))
+    mine["input"]["required"]["ckpt_name"][0] = ["mine.safetensors", "sub/other.ckpt"]
+    file = tmp_path / "nodes.json"
+    file.write_text(json.dumps({"CheckpointLoaderSimple": mine}), encoding="utf-8")
+
+    def checkpoints(*switches: str) -> Any:
+        with serving(*switches) as (url, _):
+            info = httpx.get(f"{url}/object_info/CheckpointLoaderSimple").json()["CheckpointLoaderSimple"]
+            listed = httpx.get(f"{url}/models/checkpoints").json()
+            assert info["input"]["required"]["ckpt_name"][0] == listed
+            return listed
+
+    assert checkpoints("--catalogue", str(file)) == ["mine.safetensors", "sub/other.ckpt"]
+    assert checkpoints("--catalogue", str(file), "--model", "checkpoints=a.ckpt") == ["a.ckpt"]
+    assert "mine.safetensors" not in checkpoints("--add-nodes", str(file))
 
 
 def test_node_classes_from_a_file_and_from_a_server(tmp_path: Path, built: dict[str, Any]) -> None:

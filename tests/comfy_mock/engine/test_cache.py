@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from typing import Any
+from weakref import WeakValueDictionary
 
 import pytest
 
@@ -147,6 +149,23 @@ def test_lru_drops_the_oldest_prompts_results() -> None:
 def test_the_default_mode_evicts_only_after_a_turn_that_did_not_fail() -> None:
     assert play("default", "A", "B", "A", turns=False) == ["", "", "A"]
     assert play("classic", "A", "B", "A", turns=False) == ["", "", ""]
+
+
+class WatchedKey(Key):
+    """A key without slots, so that it can be seen whether it is still held."""
+
+
+@pytest.mark.parametrize(("mode", "kept"), [("default", 1), ("classic", 1), ("none", 1), ("lru", 4)])
+def test_the_keys_of_what_is_dropped_are_dropped_too(mode: CacheMode, kept: int) -> None:
+    cache = ResultCache(mode, 3)
+    held: WeakValueDictionary[int, WatchedKey] = WeakValueDictionary()
+    for number in range(50):
+        key = held[number] = WatchedKey((number,))
+        cache.begin({"1": key})
+        cache.put("1", Result([]))
+        cache.turn_done()
+    gc.collect()
+    assert len(held) == kept
 
 
 def test_free_forgets_everything() -> None:

@@ -217,6 +217,25 @@ def test_subscribers_are_told_of_runs_and_others_are_not() -> None:
     assert "Prompt executed in 0.0" in last
 
 
+def test_a_subscriber_that_is_gone_when_a_line_is_written_must_subscribe_again() -> None:
+    watch = Watch()
+    watch.engine.logs.subscribe(CLIENT, enabled=True)
+    for number in range(100):
+        watch.engine.logs.subscribe(f"gone {number}", enabled=True)
+    watch.post(PLAIN)
+    assert list(watch.engine.logs.subscribers) == [CLIENT]
+    assert len(logged(watch)) == 2
+    watch.engine.disconnect(watch.socket)
+    watch.socket = watch.engine.connect(CLIENT)
+    watch.post(PLAIN)
+    assert len(logged(watch)) == 2, "no line was written while it had no socket"
+    watch.engine.disconnect(watch.socket)
+    watch.engine.log("nobody listens")
+    watch.socket = watch.engine.connect(CLIENT)
+    watch.post(PLAIN)
+    assert logged(watch) == []
+
+
 def test_the_log_comes_before_the_status_and_after_the_end() -> None:
     watch = Watch()
     watch.engine.logs.subscribe(CLIENT, enabled=True)

@@ -66,6 +66,7 @@ def test_anything_else_is_an_invalid_file(files: MemoryFiles, name: str) -> None
 
 def test_an_annotation_takes_the_character_before_it_along() -> None:
     assert annotated_path("a.png[output]", FOLDERS) == f"{FOLDERS.output}/a.pn"
+    assert annotated_path("[temp]", FOLDERS) == FOLDERS.temp
 
 
 @pytest.mark.parametrize(
