@@ -213,7 +213,9 @@ await step("enqueue: progress, previews, events, picture", async () => {
   assert.deepEqual(steps, ["1/4", "2/4", "3/4", "4/4"]);
   assert.equal(previews.length, 4);
   assert.ok(isJpeg(await previews[0].arrayBuffer()));
-  assert.deepEqual(types.slice(0, 2), ["execution_start", "execution_cached"]);
+  // the closing `executing` of the run before may still come in
+  const begun = types.indexOf("execution_start");
+  assert.deepEqual(types.slice(begun, begun + 2), ["execution_start", "execution_cached"]);
   assert.equal(types.at(-1), "execution_success");
   assert.deepEqual([...nodes].sort(), ["3", "4", "5", "6", "7", "8", "9"]);
   assert.equal(types.filter((type) => type === "executed").length, 1);
