@@ -20,6 +20,8 @@ _WORDS = (
     (r"\bStopAsyncIteration\b", "StopIteration"),
     (r"\b_async_(\w+)", r"_sync_\1"),
     (r"\bAsync(?=[A-Z]\w)", ""),
+    (r"\basync_auth_flow\b", "sync_auth_flow"),
+    (r"\basend\b", "send"),
     (r"\baclose\b", "close"),
 )
 

@@ -22,6 +22,7 @@ from comfy_client._errors import (
     ComfyError,
     ExecutionFailed,
     ExecutionInterrupted,
+    InvalidWorkflow,
     NotFound,
     PromptFailed,
     PromptLost,
@@ -32,7 +33,7 @@ from comfy_client._errors import (
     WaitTimeout,
     WorkflowError,
 )
-from comfy_client._models import OutputFile
+from comfy_client._models import OutputFile, SocketImage
 from comfy_client._plugins import Plugin, TokenPlugin
 from comfy_client._prompt_state import NodeView, Phase, Progress
 from comfy_client._prompts import SubmitOptions
@@ -55,6 +56,7 @@ __all__ = [
     "Events",
     "ExecutionFailed",
     "ExecutionInterrupted",
+    "InvalidWorkflow",
     "Job",
     "Listening",
     "NodeView",
@@ -73,6 +75,7 @@ __all__ = [
     "Retries",
     "ServerError",
     "ServerUnreachable",
+    "SocketImage",
     "SocketSettings",
     "SubmitOptions",
     "TokenPlugin",

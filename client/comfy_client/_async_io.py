@@ -4,20 +4,46 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
-from comfy_client._socket_settings import SocketLost, SocketRefused, SocketSettings, refused
+from comfy_client._socket_settings import SocketLost, SocketRefused, SocketSettings, lost, refused
 
 HttpClient = httpx.AsyncClient
 HttpTransport = httpx.AsyncBaseTransport
 
 sleep = asyncio.sleep
 AsyncLock = asyncio.Lock
+
+
+_AT_A_TIME = 8
+
+
+async def each(calls: Sequence[Callable[[], Awaitable[object]]]) -> None:
+    """Make all calls, several at a time. Where one fails the others are given up, and its error is raised."""
+    gate = asyncio.Semaphore(_AT_A_TIME)
+
+    async def made(call: Callable[[], Awaitable[object]]) -> None:
+        async with gate:
+            await call()
+
+    tasks = [asyncio.ensure_future(made(call)) for call in calls]
+    if not tasks:
+        return
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    errors = [task.exception() for task in tasks if not task.cancelled()]
+    for error in errors:
+        if error is not None:
+            raise error
 
 
 class AsyncSocket:
@@ -43,7 +69,7 @@ class AsyncSocket:
         except InvalidStatus as error:
             raise refused(error) from error
         except InvalidHandshake as error:
-            raise SocketRefused(None, str(error)) from error
+            raise SocketRefused(str(error)) from error
         except (OSError, EOFError, TimeoutError, asyncio.TimeoutError) as error:
             raise SocketLost(str(error) or "timed out") from error
         return cls(connection)
@@ -53,7 +79,7 @@ class AsyncSocket:
         try:
             await self._connection.send(text)
         except ConnectionClosed as error:
-            raise SocketLost(str(error)) from error
+            raise lost(error) from error
 
     async def receive(self, timeout: float | None) -> str | bytes | None:
         """The next message; None where none comes within `timeout` seconds. Raises `SocketLost`.
@@ -65,7 +91,7 @@ class AsyncSocket:
         except (TimeoutError, asyncio.TimeoutError):
             return None
         except ConnectionClosed as error:
-            raise SocketLost(str(error)) from error
+            raise lost(error) from error
 
     async def close(self) -> None:
         """Close in order; the connection is gone even when this is cancelled."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from comfy_client import _calls as calls
+from comfy_client._async_io import each
 from comfy_client._async_link import AsyncLink
 from comfy_client._errors import (
     ClientClosed,
@@ -20,7 +21,7 @@ from comfy_client._errors import (
     ServerError,
     WaitTimeout,
 )
-from comfy_client._models import OutputFile, output_files, output_texts
+from comfy_client._models import OutputFile, SocketImage, output_files, output_texts
 from comfy_client._prompt_state import Phase, Progress, PromptState
 from comfy_client._prompts import FollowPath
 from comfy_client.events import Event
@@ -30,6 +31,7 @@ from comfy_contracts.results import HistoryEntry
 
 if TYPE_CHECKING:
     import PIL.Image
+    from typing_extensions import Self
 
 T = TypeVar("T")
 
@@ -86,18 +88,27 @@ class AsyncResult:
     """What a prompt made. Runs that made the same are equal, whichever way they were followed.
 
     `outputs` is what its nodes showed, by node id (protocol 7.2). `entry` is its entry in the history; None where that
-    was cleared before it could be read, and `outputs` is what messages told.
+    was cleared before it could be read, and `outputs` is what messages told. `files` are its files, in the order of the
+    outputs.
+
+    `socket_images` are the pictures that nodes sent over the WebSocket and wrote to no file (`SaveImageWebsocket`), of
+    prompts that this client submitted. They do not count for equality: the server sends them once, so nobody can have
+    them by polling, or where the socket was lost.
     """
 
     prompt_id: str = field(compare=False)
     outputs: Mapping[str, dict[str, Any]]
     entry: HistoryEntry | None = field(repr=False, compare=False)
-    _link: AsyncLink = field(repr=False, compare=False)
+    files: list[AsyncOutput] = field(repr=False, compare=False)
+    socket_images: list[SocketImage] = field(default_factory=list, repr=False, compare=False)
 
-    @property
-    def files(self) -> list[AsyncOutput]:
-        """All files, in the order of the outputs."""
-        return [AsyncOutput(file, self._link) for file in output_files(self.outputs)]
+    async def fetch(self) -> Self:
+        """Fetch all files now, as `Output.read` does, several at a time where the client is asynchronous; this result.
+
+        Raises what the first one that cannot be fetched raises; those that were fetched are kept.
+        """
+        await each([output.read for output in self.files])
+        return self
 
     @property
     def images(self) -> list[AsyncOutput]:
@@ -124,7 +135,8 @@ def result_of(state: PromptState, link: AsyncLink) -> AsyncResult:
         raise ExecutionInterrupted(state.prompt_id, state.interrupted, state.outputs)
     if state.phase == "lost":
         raise PromptLost(state.prompt_id)
-    return AsyncResult(state.prompt_id, dict(state.outputs), state.entry, link)
+    files = [AsyncOutput(file, link) for file in output_files(state.outputs)]
+    return AsyncResult(state.prompt_id, dict(state.outputs), state.entry, files, list(state.sent))
 
 
 class AsyncEvents:

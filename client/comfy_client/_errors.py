@@ -2,6 +2,7 @@
 
     ComfyError
     ├── WorkflowError            a workflow that cannot be sent: found before anything was
+    │   └── InvalidWorkflow      nodes of it would be refused, or fail: a check against the catalogue says so
     ├── PromptRejected           the server refused the prompt (400); nothing was queued
     ├── PromptFailed             the server took the prompt, and it did not end well
     │   ├── ExecutionFailed      a node raised
@@ -19,14 +20,22 @@ Every error keeps what it is about as attributes, makes its text from them, and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from comfy_client._workflow_checks import Problem
 from comfy_contracts.messages import ExecutionError
 from comfy_contracts.messages import ExecutionInterrupted as ExecutionInterruptedMessage
 from comfy_contracts.prompts import NodeErrors, ValidationReason
 
 _BODY_CHARS_MAX = 500
+
+_UNREACHABLE_ADVICE = "Is a ComfyUI server running there, and reachable from here?"
+_CERTIFICATE = "CERTIFICATE_VERIFY_FAILED"
+_CERTIFICATE_ADVICE = (
+    "Its certificate is not trusted here: give the client `verify`, an ssl.SSLContext that knows who has signed it, or "
+    "False to trust whoever answers"
+)
 
 
 class ComfyError(Exception):
@@ -45,7 +54,15 @@ def _rebuilt(cls: type[ComfyError], args: tuple[Any, ...], attributes: dict[str,
 
 
 class WorkflowError(ComfyError, ValueError):
-    """A workflow cannot be sent: it is not in API format, or a check against the catalogue failed."""
+    """A workflow cannot be sent, or built: it is not in API format, a node is missing, an id is taken …"""
+
+
+class InvalidWorkflow(WorkflowError):
+    """Nodes of a workflow would be refused, or fail. `problems` are all reasons, by node and input."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(map(str, self.problems)))
 
 
 class PromptRejected(ComfyError):
@@ -171,7 +188,8 @@ class ServerUnreachable(ComfyError, ConnectionError):
     def __init__(self, url: str, reason: str) -> None:
         self.url = url
         self.reason = reason
-        super().__init__(f"no answer from {url}: {reason}. Is a ComfyUI server running there, and reachable from here?")
+        advice = _CERTIFICATE_ADVICE if _CERTIFICATE in reason else _UNREACHABLE_ADVICE
+        super().__init__(f"no answer from {url}: {reason}. {advice}")
 
 
 class ServerError(ComfyError):

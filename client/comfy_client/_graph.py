@@ -7,18 +7,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from comfy_client._declared_inputs import declared_inputs
-from comfy_client._errors import WorkflowError
+from comfy_client._errors import InvalidWorkflow, WorkflowError
 from comfy_client._workflow_checks import Checks, Problem, did_you_mean, nearest
 from comfy_contracts.catalogue import NodeDefinition
 from comfy_contracts.prompts import Link
-
-
-class InvalidWorkflow(WorkflowError):
-    """Nodes of a workflow would be refused, or fail. `problems` are all reasons, by node and input."""
-
-    def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = list(problems)
-        super().__init__("\n".join(map(str, self.problems)))
 
 
 class Graph:

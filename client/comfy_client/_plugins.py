@@ -44,7 +44,7 @@ class Plugin:
         """Around each request, the opening of a WebSocket too: yield requests to send, and be sent their responses.
 
         The response to the last one is what the client gets. The request that opens a WebSocket is yielded like any
-        other; its generator is closed at that point, as there is no `httpx.Response` to it.
+        other; change it in place. A refusal is sent as its response; when the WebSocket opens, the generator is closed.
         """
         yield request
 

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, Union
 from msgspec import UNSET
 
 from comfy_client._event_log import EventLog
+from comfy_client._models import SocketImage
 from comfy_client.events import (
     Blocked,
     Cached,
@@ -90,16 +91,19 @@ class Progress:
 class PromptState:
     """Everything about one prompt; only a `Tracker` changes it.
 
-    `nodes_total` are the ids of the graph that was sent, empty where this client did not send it.
+    `nodes_total` are the ids of the graph that was sent, and `senders` those of its nodes that send their pictures by
+    socket; empty where this client did not send it. `sent` are these pictures.
     """
 
     prompt_id: str
     nodes_total: frozenset[str] = frozenset()
+    senders: frozenset[str] = frozenset()
     phase: Phase = "submitted"
     position: int | None = None
     number: int | float | None = None
     node_errors: dict[str, NodeErrors] = field(default_factory=dict)
     outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    sent: list[SocketImage] = field(default_factory=list)
     end_message: EndMessage | None = None
     entry: HistoryEntry | None = None
     error: ExecutionError | None = None
@@ -200,6 +204,8 @@ class PromptState:
             return
         self._previews += 1
         self._preview = Preview(self.prompt_id, node_id, image_type, image)
+        if node_id is not None and node_id in self.senders:
+            self.sent.append(SocketImage(node_id, image_type, image))
         self._tell(self._preview)
 
     def text(self, node_id: str, text: str) -> None:

@@ -16,6 +16,8 @@ from comfy_contracts.structs import ShapeError
 AnyWorkflow = Union[Workflow, Mapping[str, Any]]
 """A workflow of the builder, or a prompt in API format."""
 
+_SENDS_PICTURES = "SaveImageWebsocket"
+
 FollowPath = Literal["auto", "websocket", "polling"]
 
 
@@ -42,13 +44,16 @@ class SubmitOptions(TypedDict, total=False):
     """The seconds between two looks at it without a socket."""
 
 
-def graph_of(workflow: AnyWorkflow, seed: int | None) -> dict[str, Any]:
-    """The prompt in API format, with other seeds where `seed` is given. Raises `WorkflowError` where it is none."""
+def graph_of(workflow: AnyWorkflow, seed: int | None, targets: Sequence[str] | None = None) -> dict[str, Any]:
+    """The prompt in API format, with other seeds where `seed` is given.
+
+    Of a `Workflow` is checked what runs: all, or what the `targets` need. Raises `WorkflowError` where it is none.
+    """
     if isinstance(workflow, Workflow):
         if seed is not None:
             workflow = workflow.copy()
             workflow.set_seeds(seed)
-        return workflow.to_prompt()
+        return workflow.to_prompt(targets=targets)
     graph = dict(workflow)
     try:
         parse_prompt(graph)
@@ -79,6 +84,11 @@ def nodes_of(graph: Mapping[str, Any], targets: Sequence[str] | None) -> set[str
             links = (Link.of(value) for value in graph[node_id]["inputs"].values())
             waiting += [link.node_id for link in links if link is not None and link.node_id in graph]
     return found
+
+
+def senders_of(graph: Mapping[str, Any]) -> set[str]:
+    """The ids of the nodes that send their pictures over the WebSocket, and write no files (protocol 7.2)."""
+    return {node_id for node_id, node in graph.items() if node["class_type"] == _SENDS_PICTURES}
 
 
 def titles_of(graph: Mapping[str, Any]) -> dict[str, str]:

@@ -5,19 +5,40 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from websockets.exceptions import InvalidStatus
+import httpx
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.frames import CloseCode
+from websockets.http11 import Response
 
 
 class SocketLost(Exception):
     """There is no connection (any more); the text says why."""
 
 
-class SocketRefused(SocketLost):
-    """The server answered, but not with an upgrade. `status` is None where the answer was no HTTP, or a wrong one."""
+class MessageTooLarge(SocketLost):
+    """The connection was closed by this side, as a message was larger than it takes."""
 
-    def __init__(self, status: int | None, reason: str) -> None:
+
+class SocketRefused(SocketLost):
+    """The server answered, but not with an upgrade. `answer` is None where that was no HTTP, or a wrong one."""
+
+    def __init__(self, reason: str, answer: Response | None = None) -> None:
         super().__init__(reason)
-        self.status = status
+        self.answer = answer
+
+    @property
+    def status(self) -> int | None:
+        """The status of the answer."""
+        return None if self.answer is None else self.answer.status_code
+
+    def response(self, request: httpx.Request) -> httpx.Response | None:
+        """The answer as httpx has it, for those who can do something about it."""
+        if self.answer is None:
+            return None
+        headers = list(self.answer.headers.raw_items())
+        return httpx.Response(
+            self.answer.status_code, headers=headers, content=bytes(self.answer.body), request=request
+        )
 
 
 @dataclass(frozen=True)
@@ -52,5 +73,12 @@ class SocketSettings:
 
 def refused(error: InvalidStatus) -> SocketRefused:
     """What an answer other than 101 means."""
-    status = error.response.status_code
-    return SocketRefused(status, f"the server answered {status} instead of opening a WebSocket")
+    reason = f"the server answered {error.response.status_code} instead of opening a WebSocket"
+    return SocketRefused(reason, error.response)
+
+
+def lost(error: ConnectionClosed) -> SocketLost:
+    """What the end of a connection means."""
+    if error.sent is not None and error.sent.code == CloseCode.MESSAGE_TOO_BIG:
+        return MessageTooLarge("a message was larger than SocketSettings.max_size allows")
+    return SocketLost(str(error))

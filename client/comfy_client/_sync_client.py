@@ -18,7 +18,16 @@ from comfy_client._errors import ComfyError, PromptLost, ServerError, ServerUnre
 from comfy_client._listeners import Listener
 from comfy_client._plugins import Plugin
 from comfy_client._prompt_state import Phase, Progress, PromptState
-from comfy_client._prompts import AnyWorkflow, FollowPath, SubmitOptions, graph_of, nodes_of, prompt_body, titles_of
+from comfy_client._prompts import (
+    AnyWorkflow,
+    FollowPath,
+    SubmitOptions,
+    graph_of,
+    nodes_of,
+    prompt_body,
+    senders_of,
+    titles_of,
+)
 from comfy_client._requests import base_url_of
 from comfy_client._retries import Retries
 from comfy_client._socket_settings import SocketSettings
@@ -44,7 +53,7 @@ class Client(Api):
 
     `headers`, `cookies`, `auth`, `verify`, `timeout`, `trust_env` and `transport` are those of httpx, and count for the
     WebSocket too (the transport does not, nor does a `timeout`: see `socket`). Instead of them, `http_client` may be
-    one of your own; it is not closed then.
+    one of your own; it is not closed then, and `verify` is what the WebSocket has to go by.
 
     `retries` says when failed calls are made again, `pace` how often prompts are looked after, and `socket` how the
     WebSocket is kept. Raises `ValueError` where `base_url` is no server.
@@ -69,6 +78,8 @@ class Client(Api):
         socket: SocketSettings | None = None,
     ) -> None:
         url = base_url_of(base_url)
+        if http_client is not None and http_client.base_url.host:
+            url = http_client.base_url
         context = _context(url, verify, trust_env)
         self._owns_http = http_client is None
         http = http_client or HttpClient(
@@ -125,17 +136,20 @@ class Client(Api):
         *,
         timeout: float | None = None,
         on_progress: Callable[[Progress], Any] | None = None,
+        fetch: bool = False,
         **options: Unpack[SubmitOptions],
     ) -> Result:
         """Submit a workflow, wait until it is over, and return what it made.
 
-        `timeout` is in seconds, from the moment at which the server has taken it; the prompt goes on after it. All else
-        is as for `submit`, and `on_progress` as for `Job.on_progress`. Raises as `submit` and `Job.result` do.
+        `timeout` is in seconds, from the moment at which the server has taken it; the prompt goes on after it. With
+        `fetch` the files are fetched as well, as `Result.fetch` does. All else is as for `submit`, and `on_progress` as
+        for `Job.on_progress`. Raises as `submit`, `Job.result` and `Result.fetch` do.
         """
         job = self.submit(workflow, **options)
         if on_progress is not None:
             job.on_progress(on_progress)
-        return job.result(timeout)
+        result = job.result(timeout)
+        return result.fetch() if fetch else result
 
     def submit(self, workflow: AnyWorkflow, **options: Unpack[SubmitOptions]) -> Job:
         """Put a workflow into the queue, once, whatever the network does (protocol 3).
@@ -146,8 +160,8 @@ class Client(Api):
         """
         seed, targets, own_id = options.get("seed"), options.get("targets"), options.get("prompt_id")
         path = options.get("path", "auto")
-        graph = graph_of(workflow, self._rng.getrandbits(63) if seed == "random" else seed)
         wanted = None if targets is None else [targets] if isinstance(targets, str) else list(targets)
+        graph = graph_of(workflow, self._rng.getrandbits(63) if seed == "random" else seed, wanted)
         prompt_id = str(uuid.UUID(int=self._rng.getrandbits(128), version=4)) if own_id is None else own_id
         body = prompt_body(
             graph,
@@ -163,6 +177,7 @@ class Client(Api):
             prompt_id,
             uses_socket=path != "polling",
             nodes=nodes_of(graph, wanted),
+            senders=senders_of(graph),
             poll_interval=options.get("poll_interval"),
         )
         try:

@@ -6,20 +6,26 @@ import contextlib
 import ssl
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import httpx
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from comfy_client._socket_settings import SocketLost, SocketRefused, SocketSettings, refused
+from comfy_client._socket_settings import SocketLost, SocketRefused, SocketSettings, lost, refused
 
 HttpClient = httpx.Client
 HttpTransport = httpx.BaseTransport
 
 sleep = time.sleep
 Lock = threading.Lock
+
+
+def each(calls: Sequence[Callable[[], object]]) -> None:
+    """Make all calls, one after the other. Where one fails the others are given up, and its error is raised."""
+    for call in calls:
+        call()
 
 
 class Socket:
@@ -47,7 +53,7 @@ class Socket:
         except InvalidStatus as error:
             raise refused(error) from error
         except InvalidHandshake as error:
-            raise SocketRefused(None, str(error)) from error
+            raise SocketRefused(str(error)) from error
         except (OSError, EOFError, TimeoutError) as error:
             raise SocketLost(str(error) or "timed out") from error
         return cls(connection, closing)
@@ -57,7 +63,7 @@ class Socket:
         try:
             self._connection.send(text)
         except ConnectionClosed as error:
-            raise SocketLost(str(error)) from error
+            raise lost(error) from error
 
     def receive(self, timeout: float | None) -> str | bytes | None:
         """The next message; None where none comes within `timeout` seconds. Raises `SocketLost`."""
@@ -66,7 +72,7 @@ class Socket:
         except TimeoutError:
             return None
         except ConnectionClosed as error:
-            raise SocketLost(str(error)) from error
+            raise lost(error) from error
 
     def close(self) -> None:
         """Close in order."""

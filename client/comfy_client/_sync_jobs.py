@@ -20,9 +20,10 @@ from comfy_client._errors import (
     ServerError,
     WaitTimeout,
 )
-from comfy_client._models import OutputFile, output_files, output_texts
+from comfy_client._models import OutputFile, SocketImage, output_files, output_texts
 from comfy_client._prompt_state import Phase, Progress, PromptState
 from comfy_client._prompts import FollowPath
+from comfy_client._sync_io import each
 from comfy_client._sync_link import Link
 from comfy_client.events import Event
 from comfy_client.images import Metadata, read_metadata, save_file, to_pil
@@ -31,6 +32,7 @@ from comfy_contracts.results import HistoryEntry
 
 if TYPE_CHECKING:
     import PIL.Image
+    from typing_extensions import Self
 
 T = TypeVar("T")
 
@@ -87,18 +89,27 @@ class Result:
     """What a prompt made. Runs that made the same are equal, whichever way they were followed.
 
     `outputs` is what its nodes showed, by node id (protocol 7.2). `entry` is its entry in the history; None where that
-    was cleared before it could be read, and `outputs` is what messages told.
+    was cleared before it could be read, and `outputs` is what messages told. `files` are its files, in the order of the
+    outputs.
+
+    `socket_images` are the pictures that nodes sent over the WebSocket and wrote to no file (`SaveImageWebsocket`), of
+    prompts that this client submitted. They do not count for equality: the server sends them once, so nobody can have
+    them by polling, or where the socket was lost.
     """
 
     prompt_id: str = field(compare=False)
     outputs: Mapping[str, dict[str, Any]]
     entry: HistoryEntry | None = field(repr=False, compare=False)
-    _link: Link = field(repr=False, compare=False)
+    files: list[Output] = field(repr=False, compare=False)
+    socket_images: list[SocketImage] = field(default_factory=list, repr=False, compare=False)
 
-    @property
-    def files(self) -> list[Output]:
-        """All files, in the order of the outputs."""
-        return [Output(file, self._link) for file in output_files(self.outputs)]
+    def fetch(self) -> Self:
+        """Fetch all files now, as `Output.read` does, several at a time where the client is asynchronous; this result.
+
+        Raises what the first one that cannot be fetched raises; those that were fetched are kept.
+        """
+        each([output.read for output in self.files])
+        return self
 
     @property
     def images(self) -> list[Output]:
@@ -125,7 +136,8 @@ def result_of(state: PromptState, link: Link) -> Result:
         raise ExecutionInterrupted(state.prompt_id, state.interrupted, state.outputs)
     if state.phase == "lost":
         raise PromptLost(state.prompt_id)
-    return Result(state.prompt_id, dict(state.outputs), state.entry, link)
+    files = [Output(file, link) for file in output_files(state.outputs)]
+    return Result(state.prompt_id, dict(state.outputs), state.entry, files, list(state.sent))
 
 
 class Events:

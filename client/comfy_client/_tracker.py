@@ -18,23 +18,18 @@ What makes it right where clients commonly are not:
 
 from __future__ import annotations
 
-import random
 from collections import deque
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from typing import Final
 
-from comfy_client._actions import Action, GiveUp, Nothing, Pace, PollHistory, PollQueue, Reconnect, WaitUntil
+from comfy_client._actions import PollHistory, PollQueue
 from comfy_client._prompt_state import PromptState
+from comfy_client._schedule import DEAF_AFTER_S, ENTRY_RETRY_MAX_S, Schedule
 from comfy_client._watch import SocketState, Watch, is_of, node_at_work, prompt_id_of
-from comfy_client.events import Outcome
 from comfy_contracts.frames import Frame, PreviewFrame, PreviewWithMetadata, TextFrame
 from comfy_contracts.messages import (
     Executing,
-    ExecutionError,
-    ExecutionInterrupted,
     ExecutionStart,
-    ExecutionSuccess,
     FeatureFlags,
     Message,
     Progress,
@@ -47,45 +42,19 @@ from comfy_contracts.results import HistoryEntry, Queue
 STRANGERS_MAX: Final = 1000
 """How many messages about unknown prompts are kept while the answer of a POST is outstanding."""
 
-MANY_PROMPTS: Final = 8
-"""From so many prompts on, one look at the queue comes before a look at the history for each."""
-
 QUEUE_REST_FACTOR: Final = 10.0
 """After an answer of the queue it is left alone for so many times as long as the answer took: it may be very long."""
 
-_FIRST_LOOK_S: Final = 0.025
 _HINT_REST_S: Final = 0.5
-_ENTRY_RETRY_FIRST_S: Final = 0.02
-_ENTRY_RETRY_MAX_S: Final = 0.5
-_DEAF_AFTER_S: Final = 1.0
-
-_OUTCOMES: Final[Mapping[type, Outcome]] = {
-    ExecutionSuccess: "success",
-    ExecutionError: "error",
-    ExecutionInterrupted: "interrupted",
-}
 
 
-@dataclass
-class Tracker:
-    """The prompts of one client and its one socket.
-
-    `rng` spreads the attempts of many clients to reconnect.
-    """
-
-    pace: Pace = field(default_factory=Pace)
-    rng: random.Random = field(default_factory=lambda: random.Random(0))
+class Tracker(Schedule):
+    """What a client is told, and what that means for its prompts."""
 
     def __post_init__(self) -> None:
-        self._watches: dict[str, Watch] = {}
-        self._socket = SocketState()
-        self._busy: set[Action] = set()
-        self._queue_free_at = 0.0
-        self._failing_since: float | None = None
-        self._failures = 0
+        super().__post_init__()
         self._unanswered = 0
         self._strangers: deque[tuple[str, Message]] = deque(maxlen=STRANGERS_MAX)
-        self._changed: dict[int, PromptState] = {}
 
     # Prompts
 
@@ -96,12 +65,16 @@ class Tracker:
         *,
         uses_socket: bool,
         nodes: Iterable[str] = (),
+        senders: Iterable[str] = (),
         poll_interval: float | None = None,
     ) -> PromptState:
-        """A prompt is about to be posted. Raises `ValueError` for the id of one that is under way."""
+        """A prompt is about to be posted. Raises `ValueError` for the id of one that is under way.
+
+        `nodes` are the ids of those that will run, `senders` of those among them that send pictures by socket.
+        """
         if prompt_id in self._watches:
             raise ValueError(f"prompt {prompt_id} is under way; leave prompt_id out, or take another")
-        state = PromptState(prompt_id, frozenset(nodes))
+        state = PromptState(prompt_id, frozenset(nodes), frozenset(senders))
         self._watches[prompt_id] = self._watch(state, now, uses_socket, poll_interval)
         self._unanswered += 1
         return state
@@ -124,15 +97,10 @@ class Tracker:
 
     def rejected(self, prompt_id: str) -> None:
         """The POST was refused."""
-        watch = self._watches.pop(prompt_id)
+        watch = self._watches[prompt_id]
+        self._end(watch)
         watch.state.reject()
         self._answered(watch)
-
-    def abandoned(self, prompt_id: str) -> None:
-        """The POST came to nothing that is known; the prompt is followed no longer."""
-        watch = self._watches.pop(prompt_id, None)
-        if watch is not None and not watch.confirmed:
-            self._answered(watch)
 
     def attach(
         self, prompt_id: str, now: float, *, uses_socket: bool, poll_interval: float | None = None
@@ -153,52 +121,7 @@ class Tracker:
             self._plan(watch, now)
             self._touch(watch.state)
 
-    @property
-    def prompts(self) -> Mapping[str, PromptState]:
-        """The prompts that are not over."""
-        return {prompt_id: watch.state for prompt_id, watch in self._watches.items()}
-
-    @property
-    def wants_socket(self) -> bool:
-        """Whether a prompt that is not over uses the socket."""
-        return any(watch.uses_socket for watch in self._watches.values())
-
-    def take_changed(self) -> list[PromptState]:
-        """The prompts of which something was learned, or for which there is something else to do, since the last call.
-
-        Their `version` has grown: who waits for one of them must ask for its next action again.
-        """
-        changed, self._changed = list(self._changed.values()), {}
-        return changed
-
     # What to do
-
-    def next_action(self, prompt_id: str, now: float) -> Action:
-        """What to do next for one prompt; `Nothing` when it is over (or was never followed)."""
-        watch = self._watches.get(prompt_id)
-        if watch is None:
-            return Nothing()
-        if self._failing_since is not None and now - self._failing_since >= self.pace.unreachable_after:
-            return GiveUp()
-        plans = [self._next_poll(watch)]
-        reconnect_at = self._reconnect_at(watch)
-        if reconnect_at is not None:
-            plans.append((reconnect_at, Reconnect()))
-        free = [(at, action) for at, action in plans if action not in self._busy]
-        if not free:
-            return WaitUntil(now + self.pace.poll_interval)
-        at, action = min(free, key=lambda plan: plan[0])
-        return action if at <= now else WaitUntil(at)
-
-    def begin(self, action: Action) -> None:
-        """The action is under way: nobody else is told to do it."""
-        self._busy.add(action)
-
-    def finish(self, action: Action) -> None:
-        """The action is over, whatever came of it."""
-        self._busy.discard(action)
-        if isinstance(action, PollHistory) and action.prompt_id in self._watches:
-            self._touch(self._watches[action.prompt_id].state)
 
     # The socket
 
@@ -297,6 +220,7 @@ class Tracker:
             if prompt_id in running:
                 self._present(watch, now)
                 watch.state.running()
+                self._running[watch] = None
             elif prompt_id in ahead:
                 self._present(watch, now)
                 watch.state.queued_at(ahead[prompt_id])
@@ -312,6 +236,8 @@ class Tracker:
         if watch is None:
             return
         if entry is not None and is_of(entry, watch.state):
+            if self._pictures_may_come(watch, now):
+                return
             self._suspect(watch, now)
             self._end(watch)
             watch.state.end_with(entry)
@@ -324,65 +250,13 @@ class Tracker:
             watch.next_poll = PollQueue if queue_is_due else PollHistory
             watch.poll_at = now if queue_is_due else now + self._interval(watch)
 
-    def poll_failed(self, action: Action, now: float) -> None:
-        """A question got no answer, or one with a status that means failure."""
-        if self._failing_since is None:
-            self._failing_since = now
-        self._failures += 1
-        wait = min(0.1 * 2 ** min(self._failures, 20), max(self.pace.poll_interval, 1.0)) * (0.5 + self.rng.random())
-        if isinstance(action, PollQueue):
-            self._queue_free_at = now + wait
-            for watch in self._watches.values():
-                if watch.next_poll is PollQueue:
-                    watch.next_poll, watch.poll_at = PollHistory, max(watch.poll_at, now + wait)
-        elif isinstance(action, PollHistory) and action.prompt_id in self._watches:
-            self._watches[action.prompt_id].poll_at = now + wait
-
-    def try_again(self) -> None:
-        """Forget that questions have failed, for somebody waits anew."""
-        self._failing_since, self._failures = None, 0
-
     # Inside
-
-    def _watch(self, state: PromptState, now: float, uses_socket: bool, poll_interval: float | None) -> Watch:
-        watch = Watch(state, uses_socket, poll_interval or self.pace.poll_interval, since=now, heard_at=now)
-        self._plan(watch, now)
-        return watch
-
-    def _plan(self, watch: Watch, at: float) -> None:
-        """Look at a prompt anew from `at` on; where its end is known, only for its entry in the history."""
-        if watch.end_message_at is not None:
-            watch.next_poll = PollHistory
-        elif watch.uses_socket and self._socket.open and not watch.gap:
-            watch.next_poll = PollQueue
-        else:
-            watch.next_poll = PollQueue if len(self._watches) >= MANY_PROMPTS else PollHistory
-        watch.poll_at = at
-
-    def _interval(self, watch: Watch) -> float:
-        if watch.uses_socket and self._socket.open:
-            return max(self.pace.watch_interval, watch.poll_interval)
-        watch.looks = min(watch.looks + 1, 20)
-        quick: float = _FIRST_LOOK_S * 2**watch.looks
-        return min(watch.poll_interval, quick)
-
-    def _next_poll(self, watch: Watch) -> tuple[float, Action]:
-        if not watch.confirmed:
-            return float("inf"), Nothing()
-        if watch.next_poll is PollQueue:
-            return max(watch.poll_at, self._queue_free_at), PollQueue()
-        return watch.poll_at, PollHistory(watch.state.prompt_id)
-
-    def _reconnect_at(self, watch: Watch) -> float | None:
-        if not watch.uses_socket:
-            return None
-        if not self._socket.open:
-            return self._socket.retry_at
-        return None if self._socket.deaf_since is None else self._socket.deaf_since + _DEAF_AFTER_S
 
     def _hear(self, watch: Watch, message: Message, now: float) -> None:
         self._heard(watch, now)
         watch.state.hear(message)
+        if watch.state.phase == "running":
+            self._running[watch] = None
         if watch.state.end_message is not None and watch.end_message_at is None:
             watch.end_message_at = now
             self._plan(watch, now)
@@ -394,17 +268,16 @@ class Tracker:
 
     def _queue_length(self, remaining: int, now: float) -> None:
         if remaining:
-            for watch in self._watches.values():
-                watch.seen_busy = True
+            self._busy_lengths += 1
         else:
             # Without a length above 0 before, it may be from before the prompt was posted.
-            self._hint((watch for watch in self._watches.values() if watch.seen_busy), now)
+            seen_busy = (watch for watch in self._watches.values() if watch.busy_lengths < self._busy_lengths)
+            self._hint(seen_busy, now)
 
     def _overtaken_by(self, message: Message, now: float, watch: Watch | None = None) -> None:
         """One prompt runs at a time: where another one starts, those that were running are over."""
         if isinstance(message, (ExecutionStart, ProgressState)):
-            others = (other for other in self._watches.values() if other is not watch)
-            self._hint((other for other in others if other.state.phase == "running"), now)
+            self._hint((other for other in self._running if other is not watch), now)
 
     def _hint(self, watches: Iterable[Watch], now: float) -> None:
         """These may be over: look at the history soon."""
@@ -415,58 +288,27 @@ class Tracker:
                 watch.next_poll, watch.poll_at = PollHistory, now
                 self._touch(watch.state)
 
-    def _present(self, watch: Watch, now: float) -> None:
-        watch.strikes, watch.absent_since = 0, None
-        if watch.end_message_at is None:
-            watch.gap = watch.gap and not self._socket.open
-            self._plan(watch, now + self._interval(watch))
+    def _pictures_may_come(self, watch: Watch, now: float) -> bool:
+        """The history has the entry, but what was sent by socket before may still be on its way."""
+        if not watch.state.senders or not self._complete(watch) or watch.end_message_at is not None:
+            return False
+        watch.entry_at = now if watch.entry_at is None else watch.entry_at
+        if now - max(watch.entry_at, watch.heard_at) >= self.pace.entry_after:
+            return False
+        watch.next_poll, watch.poll_at = PollHistory, now + min(self.pace.entry_after, ENTRY_RETRY_MAX_S)
+        return True
 
-    def _entry_missing(self, watch: Watch, now: float) -> None:
-        """A message has said that it is over, but the history does not have it (yet)."""
-        assert watch.end_message_at is not None
-        if now - watch.end_message_at < self.pace.entry_after:
-            wait = min(_ENTRY_RETRY_FIRST_S * 2**watch.entry_misses, _ENTRY_RETRY_MAX_S)
-            watch.entry_misses = min(watch.entry_misses + 1, 20)
-            watch.poll_at = now + wait
-            return
-        self._end(watch)
-        said = watch.state.end_message
-        if isinstance(said, Executing):
-            # It says that the run is over but not how; only without a gap is silence about errors good news.
-            watch.state.end_without_entry("lost" if watch.gap else "success")
-        else:
-            watch.state.end_without_entry(_OUTCOMES[type(said)])
-
-    def _strike(self, watch: Watch, now: float) -> None:
-        """Neither the queue nor, asked after it, the history has the prompt."""
-        watch.absent_since = None
-        watch.first_strike = now if watch.strikes == 0 else watch.first_strike
-        watch.strikes += 1
-        patience = 0.0 if watch.cancelled else self.pace.lost_after
-        if watch.strikes >= 2 and now - watch.first_strike >= patience:
-            self._end(watch)
-            watch.state.end_without_entry("interrupted" if watch.cancelled else "lost")
-            return
-        left = watch.first_strike + patience - now
-        watch.next_poll = PollQueue
-        watch.poll_at = now + max(min(watch.poll_interval, left / 2 if left > 0.1 else left), 0.02)
+    def _complete(self, watch: Watch) -> bool:
+        """Whether the socket should tell all of it, as far as is known."""
+        return watch.uses_socket and self._socket.open and not watch.gap
 
     def _suspect(self, watch: Watch, now: float) -> None:
         """The history tells of an end that the socket should have told: maybe the server sends it nothing any more."""
-        complete = watch.uses_socket and self._socket.open and not watch.gap
-        if complete and watch.end_message_at is None and now - watch.heard_at > _DEAF_AFTER_S:
+        if self._complete(watch) and watch.end_message_at is None and now - watch.heard_at > DEAF_AFTER_S:
             self._socket.deaf_since = now
-
-    def _end(self, watch: Watch) -> None:
-        self._watches.pop(watch.state.prompt_id, None)
-        self._touch(watch.state)
 
     def _answered(self, watch: Watch) -> None:
         self._unanswered -= 1
         if not self._unanswered:
             self._strangers.clear()
         self._touch(watch.state)
-
-    def _touch(self, state: PromptState) -> None:
-        state.version += 1
-        self._changed[id(state)] = state

@@ -20,6 +20,8 @@ class Watch:
     state: PromptState
     uses_socket: bool
     poll_interval: float
+    busy_lengths: int
+    """How many messages had told of a queue that is not empty, when it was posted."""
     since: float
     confirmed: bool = False
     next_poll: type[PollHistory] | type[PollQueue] = PollHistory
@@ -31,11 +33,11 @@ class Watch:
     first_strike: float = 0.0
     end_message_at: float | None = None
     entry_misses: int = 0
+    entry_at: float | None = None
+    """When the history was first found to have it, while pictures may still come by socket."""
     heard_at: float = 0.0
     hinted_at: float | None = None
     cancelled: bool = False
-    seen_busy: bool = False
-    """Whether a message has told of a queue that is not empty, since it was posted."""
     gap: bool = False
     """Whether messages about it may have been missed."""
 

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from comfy_client._errors import WorkflowError
-from comfy_client._graph import Graph, InvalidWorkflow, raise_for
+from comfy_client._errors import InvalidWorkflow, WorkflowError
+from comfy_client._graph import Graph, raise_for
 from comfy_client._input_checks import Consequence
 from comfy_client._node_namespace import NodeClass, NodeNamespace
 from comfy_client._nodes import InputValue, Node, NodeInputs, Output, wire, wire_inputs

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import inspect
+import socket
 import threading
 from collections.abc import Iterator
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from comfy_client import AsyncClient, AsyncJob, Client, Pace, Retries
 from comfy_client._async_jobs import AsyncEvents, AsyncListening, AsyncOutput, AsyncResult
@@ -67,10 +70,25 @@ class Blocking:
         return value
 
 
+def sockets_to(url: str) -> list[socket.socket]:
+    """The connections of this process to a server."""
+    found = []
+    for thing in gc.get_objects():
+        # `type`, as proxies of others may lie about their class, or be gone
+        if issubclass(type(thing), socket.socket) and thing.family == socket.AF_INET and thing.fileno() != -1:
+            with contextlib.suppress(OSError):
+                if thing.getpeername()[1] == urlsplit(url).port:
+                    found.append(thing)
+    return found
+
+
 @contextlib.contextmanager
 def client_of(kind: Kind, url: str, **options: Any) -> Iterator[Any]:
-    """A client at work. When it is closed, no task and no thread of it is left."""
-    options = {"pace": PACE, "retries": RETRIES, "trust_env": False, **options}
+    """A client at work. When it is closed, no task and no thread of it is left.
+
+    It trusts whoever answers unless told otherwise: to load who may be trusted takes longer than most tests.
+    """
+    options = {"pace": PACE, "retries": RETRIES, "trust_env": False, "verify": False, **options}
     threads = set(threading.enumerate())
     if kind == "blocking":
         with Client(url, **options) as client:

@@ -23,6 +23,7 @@ Fate = Literal["pass", "lose", "drop", "twice"]
 RequestHook = Callable[[Request, bytes], Awaitable[Response | None]]
 AnswerHook = Callable[[Request, Response], Awaitable[Response]]
 MessageHook = Callable[[Message | bytes], Fate]
+HandshakeHook = Callable[[WebSocket], Response | None]
 
 _HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "date", "server", "host"}
 
@@ -31,14 +32,18 @@ class Misbehaving:
     """Listens at `url`, and passes everything on to `upstream`, which can be changed at any time.
 
     `on_request` may answer instead of the server, `on_answer` may change what it says, and `on_message` decides the
-    fate of each message to a client, a dict of JSON or the bytes of a frame. `requests` counts by method and path.
+    fate of each message to a client, a dict of JSON or the bytes of a frame. `on_handshake` may refuse a WebSocket.
+    `requests` counts by method and path. Below `prefix` alone there is something.
     """
 
-    def __init__(self, upstream: str) -> None:
+    def __init__(self, upstream: str, prefix: str = "") -> None:
         self.upstream = upstream
+        self.prefix = prefix
+        self.on_handshake: HandshakeHook | None = None
         self.on_request: RequestHook | None = None
         self.on_answer: AnswerHook | None = None
         self.on_message: MessageHook | None = None
+        self._once: list[tuple[str, str, Response]] = []
         self.refuses_sockets = False
         self.requests: dict[tuple[str, str], int] = {}
         self.sockets_opened = 0
@@ -50,15 +55,7 @@ class Misbehaving:
 
     def answer_once(self, method: str, path: str, status: int, *, headers: dict[str, str] | None = None) -> None:
         """Answer the next request like that with a status, without asking the server."""
-        before = self.on_request
-
-        async def hook(request: Request, body: bytes) -> Response | None:
-            if request.method == method and request.url.path.startswith(path):
-                self.on_request = before
-                return Response("scripted", status, headers)
-            return None if before is None else await before(request, body)
-
-        self.on_request = hook
+        self._once.append((method, path, Response("scripted", status, headers)))
 
     def fail_after_once(self, method: str, path: str, status: int) -> None:
         """Let the server do what the next request like that asks, but answer with a status."""
@@ -79,6 +76,11 @@ class Misbehaving:
     # The proxy
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        below = scope["path"].removeprefix(self.prefix)
+        if scope["path"] != self.prefix + below:
+            await Response(status_code=404)(scope, receive, send)
+            return
+        scope["path"] = below
         if scope["type"] == "websocket":
             await self._websocket(WebSocket(scope, receive, send))
         elif scope["type"] == "http":
@@ -90,21 +92,29 @@ class Misbehaving:
         body = await request.body()
         key = (request.method, request.url.path)
         self.requests[key] = self.requests.get(key, 0) + 1
+        for method, path, answer in self._once:
+            if request.method == method and request.url.path.startswith(path):
+                self._once.remove((method, path, answer))
+                return answer
         if self.on_request is not None:
             scripted = await self.on_request(request, body)
             if scripted is not None:
                 return scripted
         headers = {name: value for name, value in request.headers.items() if name not in _HOP_BY_HOP}
         url = f"{self.upstream}{request.url.path}?{request.url.query}"
-        async with httpx.AsyncClient(timeout=60, trust_env=False) as http:
-            answer = await http.request(request.method, url, headers=headers, content=body)
-        kept = {name: value for name, value in answer.headers.items() if name not in _HOP_BY_HOP}
-        response = Response(answer.content, answer.status_code, kept)
+        async with httpx.AsyncClient(timeout=60, trust_env=False, verify=False) as http:
+            passed = await http.request(request.method, url, headers=headers, content=body)
+        kept = {name: value for name, value in passed.headers.items() if name not in _HOP_BY_HOP}
+        response = Response(passed.content, passed.status_code, kept)
         return response if self.on_answer is None else await self.on_answer(request, response)
 
     async def _websocket(self, socket: WebSocket) -> None:
         if self.refuses_sockets:
             await socket.close()
+            return
+        refusal = None if self.on_handshake is None else self.on_handshake(socket)
+        if refusal is not None:
+            await socket.send_denial_response(refusal)
             return
         await socket.accept()
         self.sockets_opened += 1
@@ -141,18 +151,19 @@ class Misbehaving:
 
 
 @contextlib.contextmanager
-def serving(app: Any) -> Iterator[tuple[str, asyncio.AbstractEventLoop]]:
-    """An ASGI app on a free port: its URL, and the event loop in which it runs."""
+def serving(app: Any, **options: Any) -> Iterator[tuple[str, asyncio.AbstractEventLoop]]:
+    """An ASGI app on a free port: its URL, and the event loop in which it runs. `options` are more of uvicorn's."""
     config = uvicorn.Config(
         app,
         host="127.0.0.1",
         port=0,
         lifespan="off",
         log_config=None,
-        ws="websockets-sansio",
+        ws=options.pop("ws", "websockets-sansio"),
         ws_max_size=2**30,
         ws_ping_interval=None,
         timeout_graceful_shutdown=1,
+        **options,
     )
     server = _Server(config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()), name="asyncio_server", daemon=True)
@@ -160,17 +171,19 @@ def serving(app: Any) -> Iterator[tuple[str, asyncio.AbstractEventLoop]]:
     assert server.ready.wait(30)
     assert server.loop is not None
     try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", server.loop
+        scheme = "https" if config.is_ssl else "http"
+        yield f"{scheme}://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", server.loop
     finally:
         server.loop.call_soon_threadsafe(server.leave.set)
         thread.join(30)
 
 
 @contextlib.contextmanager
-def misbehaving(upstream: str) -> Iterator[Misbehaving]:
-    """A proxy at work."""
-    proxy = Misbehaving(upstream)
-    with serving(proxy) as (proxy.url, proxy._loop):
+def misbehaving(upstream: str, *, prefix: str = "", **options: Any) -> Iterator[Misbehaving]:
+    """A proxy at work; `options` are those of `serving`."""
+    proxy = Misbehaving(upstream, prefix)
+    with serving(proxy, **options) as (url, proxy._loop):
+        proxy.url = url + prefix
         yield proxy
 
 

@@ -17,6 +17,7 @@ from both_clients import Kind, client_of
 
 from comfy_client import (
     ExecutionFailed,
+    InvalidWorkflow,
     NotFound,
     Plugin,
     PromptLost,
@@ -186,6 +187,22 @@ def test_a_workflow_of_the_builder(client: Any, kind: Kind) -> None:
     assert len(client.run(workflow, timeout=WAIT).images) == 1
     with pytest.raises(WorkflowError):
         client.run({"nodes": [], "links": []})
+
+
+def test_a_workflow_is_checked_before_it_is_sent_as_far_as_it_will_run(client: Any, shared: ComfyMock) -> None:
+    workflow = Workflow()
+    image = workflow.add("EmptyImage", {"width": 8, "height": 8, "batch_size": 1, "color": 4})
+    good = workflow.add("PreviewImage", {"images": image[0]})
+    workflow.add("PreviewImage", node_id="bad", check=False)
+    before = httpx.get(f"{shared.url}/history").json()
+    for options in ({}, {"targets": ["bad"]}, {"targets": ["nothing"]}, {"targets": []}):
+        with pytest.raises(InvalidWorkflow) as caught:
+            client.submit(workflow, **options)
+        assert caught.value.problems
+        assert isinstance(caught.value, WorkflowError)
+    assert httpx.get(f"{shared.url}/history").json() == before
+    for targets in ([good.id], good.id):
+        assert list(client.run(workflow, targets=targets, timeout=WAIT).outputs) == [good.id]
 
 
 def test_a_refusal_is_readable(client: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-import subprocess
+import re
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 
 import comfy_client
 from comfy_client import _calls as calls
+from comfy_client import _errors
 from comfy_client._errors import (
     ClientClosed,
     ComfyError,
     ExecutionFailed,
     ExecutionInterrupted,
+    InvalidWorkflow,
     NotFound,
     PromptLost,
     PromptRejected,
@@ -33,6 +35,7 @@ from comfy_client._errors import (
 from comfy_client._plugins import Plugin, chained
 from comfy_client._requests import base_url_of, error_of, read
 from comfy_client._retries import BadStatus, NoAnswer, Retries, retry_after
+from comfy_client._workflow_checks import Problem
 from comfy_contracts import messages
 from comfy_contracts.prompts import NodeErrors, ValidationReason
 
@@ -41,6 +44,7 @@ sys.path.insert(0, str(ROOT / "client"))
 
 ERRORS: list[ComfyError] = [
     WorkflowError("no"),
+    InvalidWorkflow([Problem("value_not_in_list", "no such sampler", "refused", "3", "KSampler", "Main", "name")]),
     PromptRejected(
         ValidationReason("t", "m", "d", {}),
         {"3": NodeErrors([ValidationReason("x", "bad", "steps", {"input_name": "steps"})], ["9"], "KSampler")},
@@ -72,13 +76,21 @@ def test_errors_can_be_pickled(error: ComfyError) -> None:
 
 
 def test_errors_say_what_the_server_said() -> None:
-    failed = str(ERRORS[2])
+    failed = str(next(error for error in ERRORS if isinstance(error, ExecutionFailed)))
     for part in ("node 5 (N)", "ValueError", "boom", "x=1", "line"):
         assert part in failed
-    assert "2.5 s" in str(ERRORS[7])
-    assert "running" in str(ERRORS[7])
-    assert isinstance(ERRORS[7], TimeoutError)
-    assert isinstance(ERRORS[8], ConnectionError)
+    (late,) = (error for error in ERRORS if isinstance(error, WaitTimeout))
+    assert "2.5 s" in str(late)
+    assert "running" in str(late)
+    assert isinstance(late, TimeoutError)
+    assert any(isinstance(error, ConnectionError) for error in ERRORS)
+
+
+def test_the_tree_of_errors_is_drawn_whole() -> None:
+    drawn = set(re.findall(r"[├└]── (\w+)", _errors.__doc__ or "")) | {"ComfyError"}
+    there = {name for name, cls in vars(_errors).items() if isinstance(cls, type) and issubclass(cls, ComfyError)}
+    assert drawn == there == {name for name in comfy_client.__all__ if name in drawn}
+    assert {type(error).__name__ for error in ERRORS} == there - {"ComfyError", "PromptFailed"}
 
 
 @given(st.integers(1, 30), st.floats(0, 1), st.booleans())
@@ -206,6 +218,7 @@ PURE = [
     "_prompt_state",
     "_prompts",
     "_retries",
+    "_schedule",
     "_tracker",
     "_watch",
 ]
@@ -217,60 +230,6 @@ def test_the_tracker_and_what_it_rests_on_do_no_io(name: str) -> None:
 
     source = (ROOT / "client" / "comfy_client" / f"{name}.py").read_text(encoding="utf-8")
     assert impurities(source) == []
-
-
-USER = """
-import asyncio
-from comfy_client import AsyncClient, Client, ExecutionFailed, Workflow, events
-
-def blocking(workflow: Workflow) -> list[str]:
-    with Client("localhost:8188", timeout=5, headers={"X": "1"}) as client:
-        job = client.submit(workflow, front=True, seed="random", targets=["9"])
-        for event in job.events():
-            if isinstance(event, events.NodeProgress):
-                print(event.fraction + 1)
-        try:
-            return [image.filename for image in job.result(timeout=3).images]
-        except ExecutionFailed as error:
-            return error.traceback
-
-async def awaited() -> int:
-    async with AsyncClient() as client:
-        result = await client.run({"1": {}}, path="polling")
-        async for name, payload in client.listen(1.0):
-            print(name.upper(), payload)
-        sizes: list[int] = [len(await image.read()) for image in result.images]
-        queue = await client.queue()
-        return sum(sizes) + len(queue.queue_pending)
-
-asyncio.run(awaited())
-"""
-WRONG = """
-from comfy_client import Client
-Client().run({}, path="carrier pigeon")
-Client().submit({}, fornt=True)
-"""
-
-
-@pytest.mark.slow
-def test_mypy_strict_is_content_with_a_user(tmp_path: Path) -> None:
-    (tmp_path / "user.py").write_text(USER, encoding="utf-8")
-    (tmp_path / "wrong.py").write_text(WRONG, encoding="utf-8")
-    results = []
-    for name in ("user.py", "wrong.py"):
-        command = [
-            sys.executable,
-            "-m",
-            "mypy",
-            "--strict",
-            "--config-file=",
-            "--cache-dir",
-            str(tmp_path / "cache"),
-            name,
-        ]
-        results.append(subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False).stdout)
-    assert results[0].startswith("Success"), results[0]
-    assert results[1].count("error:") == 2, results[1]
 
 
 def test_all_that_is_public_is_documented() -> None:

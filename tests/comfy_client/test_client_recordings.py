@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from both_clients import Kind, client_of
+from both_clients import PACE, Kind, client_of
 from misbehaving import serving
 from recorded_server import Post, RecordedServer, posts_of, sockets_of
 
@@ -14,6 +15,9 @@ from comfy_client import events as ev
 from comfy_contracts import har
 
 WAIT = 20
+HURRIED = replace(PACE, lost_after=0.2)
+"""Each prompt that was deleted is waited for so long."""
+
 RECORDINGS = {name: har.load(file) for name, file in har.packaged_recordings("0.33.0").items()}
 WITH_PROMPTS = [name for name, recording in RECORDINGS.items() if posts_of(recording)]
 
@@ -47,7 +51,7 @@ def test_each_prompt_comes_to_its_recorded_end(name: str, kind: Kind, path: str)
     if path == "polling":
         for post in server.posts:
             post.messages.clear()  # no socket tells of them: the history has them at once
-    with serving(server) as (url, _), client_of(kind, url, client_id=server.client_id) as client:
+    with serving(server) as (url, _), client_of(kind, url, client_id=server.client_id, pace=HURRIED) as client:
         jobs = []
         for post in server.posts:
             if post.status == 400:

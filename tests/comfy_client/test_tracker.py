@@ -265,6 +265,67 @@ def test_ten_thousand_queued_prompts_cost_few_questions() -> None:
     assert asked[PollHistory] == 0
 
 
+def test_what_comes_by_socket_costs_the_same_for_one_prompt_and_for_ten_thousand() -> None:
+    class Unwalked(dict[str, Any]):
+        """Lets nobody go through all prompts."""
+
+        def values(self) -> Any:
+            raise AssertionError("all prompts are gone through for one message")
+
+        items = keys = __iter__ = values
+
+    tracker = Tracker(PACE)
+    tracker.socket_opened(0.0)
+    for number in range(3):
+        tracker.submitting(f"p{number}", 0.0, uses_socket=True, nodes=["3"])
+        tracker.accepted(f"p{number}", PromptAccepted(f"p{number}", number, {}), 0.0)
+    tracker._watches = Unwalked(tracker._watches)
+    step = messages.NodeProgress(1, 4, "running", "3", "p1", "3", None, "3")
+    tracker.take_changed()
+    told: list[Any] = [
+        messages.Status(3),
+        messages.ExecutionStart("p1", 1),
+        messages.ExecutionCached(nodes=[], prompt_id="p1", timestamp=1),
+        messages.Executing("3", "3", "p1"),
+        messages.ProgressState("p1", {"3": step}),
+        messages.Progress(1, 4, "p1", "3"),
+        messages.Executed("3", "3", {"text": ["x"]}, "p1"),
+        messages.Unknown("custom", {"prompt_id": "p1"}),
+        messages.ExecutionSuccess("p1", 1),
+        messages.Executing(None, prompt_id="p1"),
+        messages.ExecutionStart("somebody's", 1),
+    ]
+    for message in told:
+        tracker.message(message, 1.0)
+        tracker.frame(frames.PreviewFrame(frames.JPEG, b"x"), 1.0)
+        assert {state.prompt_id for state in tracker.take_changed()} <= {"p1"}
+    assert tracker.next_action("p1", 1.0) == PollHistory("p1")
+    tracker.history("p1", entry("p1", 1), 1.0, 1.0)
+    assert tracker.wants_socket
+    assert tracker.next_action("p1", 1.0) == Nothing()
+
+
+def test_a_prompt_may_have_its_own_interval_of_polling() -> None:
+    def looks(poll_interval: float | None) -> list[float]:
+        tracker, _ = followed(socket=False, poll_interval=poll_interval)
+        moment, found = 0.0, []
+        while moment < 10.0:
+            action = tracker.next_action("p", moment)
+            if isinstance(action, WaitUntil):
+                found.append(action.at - moment)
+                moment = action.at
+            elif isinstance(action, PollQueue):
+                tracker.queue(queue_of("p"), moment, moment)
+            else:
+                tracker.history("p", None, moment, moment)
+        return found
+
+    assert max(looks(None)) == pytest.approx(PACE.poll_interval)
+    assert max(looks(0.07)) == pytest.approx(0.07)
+    assert max(looks(4.0)) == pytest.approx(4.0)
+    assert min(looks(0.0)) > 0
+
+
 def test_a_cancelled_prompt_that_is_gone_was_interrupted_after_two_looks() -> None:
     tracker, state = followed(socket=False)
     tracker.cancelled("p", 1.0)

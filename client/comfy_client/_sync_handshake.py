@@ -1,0 +1,88 @@
+# Written by client/make_sync.py from _async_handshake.py: change that one.
+"""Opening the WebSocket: by a request that plugins and credentials see and change, as they do every other."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import httpx
+
+from comfy_client._plugins import Plugin, chained
+from comfy_client._socket_settings import SocketRefused, SocketSettings
+from comfy_client._sync_io import HttpClient, Socket
+
+_HEADERS_OF_EVERY_REQUEST = frozenset(
+    {"host", "connection", "upgrade", "accept", "accept-encoding", "content-length", "user-agent"}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Handshake:
+    """What a WebSocket is opened with. `timeout` is of each attempt, in seconds."""
+
+    http: HttpClient
+    plugins: Sequence[Plugin]
+    ssl_context: ssl.SSLContext | None
+    settings: SocketSettings
+    timeout: float
+
+    def open(self, wanted: httpx.Request) -> Socket:
+        """Open a WebSocket by the request `wanted`.
+
+        A refusal is shown to plugins, as the response to it. Raises `SocketRefused` where they know no better,
+        `SocketLost`, and what httpx raises.
+        """
+        refusal = SocketRefused("a plugin did not send the request that opens the WebSocket")
+        flow = chained(self.plugins, wanted)
+        request = next(flow)
+        try:
+            while True:
+                if request is wanted:
+                    try:
+                        return self._authorized(wanted)
+                    except SocketRefused as error:
+                        refusal, response = error, _shown(error, wanted)
+                else:
+                    response = self.http.send(request)
+                request = flow.send(response)
+        except StopIteration:
+            raise refusal from None
+        finally:
+            flow.close()
+
+    def _authorized(self, wanted: httpx.Request) -> Socket:
+        """The same, with the credentials of the HTTP client, which may answer a refusal as well."""
+        refusal = SocketRefused("the credentials did not send the request that opens the WebSocket")
+        flow = (self.http.auth or httpx.Auth()).sync_auth_flow(wanted)
+        try:
+            request = flow.__next__()
+            while True:
+                if request is wanted:
+                    try:
+                        return self._opened(wanted)
+                    except SocketRefused as error:
+                        refusal, response = error, _shown(error, wanted)
+                else:
+                    response = self.http.send(request, auth=None)
+                request = flow.send(response)
+        except StopIteration:
+            raise refusal from None
+        finally:
+            flow.close()
+
+    def _opened(self, request: httpx.Request) -> Socket:
+        url = str(request.url.copy_with(scheme="wss" if request.url.scheme == "https" else "ws"))
+        headers = {
+            name: value for name, value in request.headers.items() if name.lower() not in _HEADERS_OF_EVERY_REQUEST
+        }
+        return Socket.open(url, headers, self.ssl_context, self.settings, self.timeout)
+
+
+def _shown(refusal: SocketRefused, request: httpx.Request) -> httpx.Response:
+    """A refusal as a response. Raises it where it is none that HTTP knows."""
+    response = refusal.response(request)
+    if response is None:
+        raise refusal
+    return response
