@@ -13,6 +13,7 @@ from comfy_mock.engine.calls import CallResult, Turn
 class _Started:
     steps: Generator[float, None, CallResult]
     due: float
+    over: bool = False
     result: CallResult | None = None
     error: Exception | None = None
 
@@ -32,17 +33,19 @@ class AsyncNode:
 
     @property
     def due(self) -> float:
-        """When `advance` is wanted next; infinity when all calls are over."""
+        """When `advance` is wanted next; infinity when all calls are over or held."""
         return min((call.due for call in self._calls), default=math.inf)
 
     @property
     def done(self) -> bool:
         """Whether all calls are over."""
-        return self.due == math.inf
+        return all(call.over for call in self._calls)
 
     def advance(self, now: float) -> None:
-        """Let happen what is due by `now`."""
+        """Let happen what is due by `now`; those that are held look whether they still are."""
         for call in self._calls:
+            if call.due == math.inf and not call.over:
+                call.due = now
             while call.due <= now:
                 self._step(call)
 
@@ -58,7 +61,7 @@ class AsyncNode:
         try:
             call.due += next(call.steps)
         except StopIteration as stop:
-            call.result, call.due = stop.value, math.inf
+            call.result, call.due, call.over = stop.value, math.inf, True
         except Exception as error:
             # shown when the node has its second turn
-            call.error, call.due = error, math.inf
+            call.error, call.due, call.over = error, math.inf, True

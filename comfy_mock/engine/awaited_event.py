@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import UNSET, UnsetType
 
-from comfy_contracts.frames import PreviewFrame, PreviewWithMetadata, TextFrame
+from comfy_contracts.frames import PreviewFrame, PreviewWithMetadata, TextFrame, UnknownFrame
 from comfy_contracts.messages import ProgressState, Unknown
 from comfy_mock.engine.clients import Payload
 
@@ -29,23 +29,28 @@ _DETAILS: dict[str, tuple[str, ...]] = {
     "execution_interrupted": (_NODE, _PROMPT),
     "preview": (_NODE, _PROMPT),
     "text": (_NODE,),
+    "binary": (),
 }
 """What the types of ComfyUI's own events can be told apart by; custom nodes may send others, with any data."""
 
 
 class EventNeverCame(Exception):
-    """The server came to rest before the event that was waited for. The message lists what came instead."""
+    """The server came to rest before the event that was waited for.
 
-    def __init__(self, awaited: AwaitedEvent, seen: Sequence[Payload]) -> None:
-        super().__init__(_complaint(awaited, seen))
+    The message lists what came instead, and what keeps the server from going on (`standing`), if anything does.
+    """
+
+    def __init__(self, awaited: AwaitedEvent, seen: Sequence[Payload], standing: Sequence[str] = ()) -> None:
+        super().__init__(_complaint(awaited, seen, standing))
 
 
 class AwaitedEvent:
     """An event of the type `event`, and of this node, step and prompt where they are given.
 
     `event` is the `type` of a JSON message, of ComfyUI's or of a custom node's, or `"preview"` or `"text"` for the
-    binary frames. `node` is a node id, None that of the closing `executing`; `value` is the step of a `progress`.
-    In `progress_state` node and value are those of one node among those that it lists.
+    binary frames that ComfyUI has, `"binary"` for others. `node` is a node id, None that of the closing `executing`;
+    `value` is the step of a `progress`. In `progress_state` node and value are those of one node among those that it
+    lists.
 
     Raises `ValueError` where no event of the type has such a thing.
     """
@@ -80,6 +85,8 @@ class AwaitedEvent:
 def _type_of(payload: Payload) -> str:
     if isinstance(payload, (PreviewFrame, PreviewWithMetadata)):
         return "preview"
+    if isinstance(payload, UnknownFrame):
+        return "binary"
     return "text" if isinstance(payload, TextFrame) else payload.type
 
 
@@ -97,7 +104,9 @@ def _details_of(payload: Payload) -> list[dict[str, Any]]:
     return [{**found, _NODE: node_id} if node_id is not UNSET else found]
 
 
-def _complaint(awaited: AwaitedEvent, seen: Sequence[Payload]) -> str:
+def _complaint(awaited: AwaitedEvent, seen: Sequence[Payload], standing: Sequence[str]) -> str:
+    if not seen and standing:
+        return "\n  ".join([f"the server stands still, and {awaited} cannot come", *standing])
     if not seen:
         return f"the server is at rest: {awaited} cannot come while its queue is empty. Post a prompt first"
     lines = [
@@ -107,7 +116,7 @@ def _complaint(awaited: AwaitedEvent, seen: Sequence[Payload]) -> str:
     shown = lines if left_out <= 0 else [f"({left_out} more)", *lines[left_out:]]
     close = difflib.get_close_matches(awaited.event, _DETAILS, n=1) if awaited.event not in _DETAILS else []
     hint = f" (did you mean {close[0]!r}?)" if close else ""
-    return "\n  ".join([f"the server came to rest before {awaited}{hint}; what came:", *shown])
+    return "\n  ".join([f"the server came to rest before {awaited}{hint}; what came:", *shown, *standing])
 
 
 def _line(payload: Payload) -> str:

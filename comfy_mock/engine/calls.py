@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,15 +10,17 @@ from typing import Any, Literal
 
 from comfy_contracts import messages
 from comfy_contracts.catalogue import NodeDefinition
-from comfy_contracts.frames import PreviewFrame, PreviewWithMetadata, TextFrame
+from comfy_contracts.frames import PreviewFrame, PreviewWithMetadata, TextFrame, UnknownFrame
 from comfy_mock.engine.cache import Result
 from comfy_mock.engine.dynamic_inputs import declared_inputs, run_time_complaint
 from comfy_mock.engine.failures import Interrupted, NodeFailed
 from comfy_mock.engine.graph import is_link
 from comfy_mock.engine.host import Host
-from comfy_mock.engine.nodes.api import Behaviour, Blocker, Call, Output, Preview, Send, Step, Text, Update, Wait
+from comfy_mock.engine.nodes.api import Behaviour, Blocker, Call, Output, Preview, PreviewFile, Text, Update, Wait
 from comfy_mock.engine.previews import preview_bytes
 from comfy_mock.engine.progress import Throttle
+from comfy_mock.engine.script.acting import Act, Log, SendBinary, Stand, act
+from comfy_mock.engine.script.model import NodeRule
 from comfy_mock.engine.telling import Telling
 from comfy_mock.engine.tensor_text import json_inputs
 
@@ -108,11 +111,14 @@ def merge_ui(results: list[CallResult]) -> dict[str, Any]:
 
 
 class NodeCalls:
-    """The calls of one turn."""
+    """The calls of one turn. `rule_for` gives the script's rule for a node when it is called, if there is one."""
 
-    def __init__(self, host: Host, telling: Telling, turn: Turn) -> None:
+    def __init__(self, host: Host, telling: Telling, turn: Turn, rule_for: Callable[[str], NodeRule | None]) -> None:
         self._host, self._telling, self._turn = host, telling, turn
         self._throttle = Throttle()
+        self._rule_for = rule_for
+        self._rule: NodeRule | None = None
+        self._is_cast = False
 
     def needed(self) -> list[str]:
         """The lazy inputs that the node asks for (protocol 5.7). Raises `Interrupted`: asking is a call like any."""
@@ -148,15 +154,26 @@ class NodeCalls:
         if complaint is not None:
             raise TypeError(complaint)
         call = self._make_call(index, inputs)
+        rule = self._cast()
+        if rule is not None:
+            outcome = yield from self._drive(act(rule, self._turn.behaviour, call, lambda: self._host.now))
+        else:
+            outcome = yield from self._plain(call)
+        return CallResult(outcome.values, None, outcome.ui, outcome.expand)
+
+    def _cast(self) -> NodeRule | None:
+        if not self._is_cast:
+            self._is_cast, self._rule = True, self._rule_for(self._turn.node_id)
+        return self._rule
+
+    def _plain(self, call: Call) -> Generator[float, None, Output]:
         seconds = self._turn.behaviour.seconds
         yield seconds(call) if callable(seconds) else seconds
         call.now = self._host.now
         outcome = self._turn.behaviour.rule(call)
-        if not isinstance(outcome, Output):
-            outcome = yield from self._drive(outcome)
-        return CallResult(outcome.values, None, outcome.ui, outcome.expand)
+        return outcome if isinstance(outcome, Output) else (yield from self._drive(outcome))
 
-    def _drive(self, steps: Generator[Step, None, Output]) -> Generator[float, None, Output]:
+    def _drive(self, steps: Generator[Act, None, Output]) -> Generator[float, None, Output]:
         while True:
             try:
                 step = next(steps)
@@ -166,18 +183,39 @@ class NodeCalls:
                 return output
             if isinstance(step, Wait):
                 yield step.seconds
+            elif isinstance(step, Stand):
+                yield from self._stand(step)
             else:
                 self._carry_out(step)
                 # no time passes, but whoever steps through the run can stop right here
                 yield 0.0
 
-    def _carry_out(self, step: Update | Text | Send) -> None:
+    def _stand(self, stand: Stand) -> Generator[float, None, None]:
+        director, turn = self._host.director, self._turn
+        gate = director.hold(stand.name, f"node {turn.node_id} ({turn.definition.class_type}) after step {stand.step}")
+        try:
+            while not gate.opened:
+                yield math.inf
+        finally:
+            director.let_go(gate)
+
+    def _carry_out(self, step: Act) -> None:
+        host = self._host
         if isinstance(step, Update):
             self._update(step)
         elif isinstance(step, Text):
-            self._host.to_all(TextFrame(self._turn.node_id, step.text))
+            host.to_all(TextFrame(self._turn.node_id, step.text))
+        elif isinstance(step, Log):
+            host.log(step.text, level=step.level)
         else:
-            self._host.to_all(messages.Unknown(type=step.type, data=step.data))
+            assert not isinstance(step, (Wait, Stand)), "time passes elsewhere"
+            payload: UnknownFrame | messages.Unknown
+            if isinstance(step, SendBinary):
+                payload = UnknownFrame(step.event, step.data)
+            else:
+                payload = messages.Unknown(type=step.type, data=step.data)
+            send = host.to_client_or_all if step.to_client else host.to_all
+            send(payload)
 
     def _update(self, update: Update) -> None:
         """One step of a bar: `progress_state`, `progress` and the preview, in the order of protocol 6.8."""
@@ -185,7 +223,7 @@ class NodeCalls:
             self._throttle.restart()
         value = min(update.value, update.max)
         preview = update.preview
-        always = preview is not None or not self._host.profile.has("progress_throttle")
+        always = update.always or preview is not None or not self._host.profile.has("progress_throttle")
         if not self._throttle.passes(value, update.max, self._host.now, always=always):
             return
         self._look_at_interrupt()
@@ -200,7 +238,7 @@ class NodeCalls:
         if preview is not None and not with_metadata:
             self._send_preview(preview, with_metadata=False)
 
-    def _send_preview(self, preview: Preview, *, with_metadata: bool) -> None:
+    def _send_preview(self, preview: Preview | PreviewFile, *, with_metadata: bool) -> None:
         if not self._host.has_listener():
             return
         image_format, image = preview_bytes(preview)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Union
 
 from comfy_contracts import jsontext
-from comfy_contracts.frames import PreviewFrame, PreviewWithMetadata, TextFrame
+from comfy_contracts.frames import PreviewFrame, PreviewWithMetadata, TextFrame, UnknownFrame
 from comfy_contracts.messages import FeatureFlags, Message
 
-Payload = Union[Message, PreviewFrame, PreviewWithMetadata, TextFrame]
+Payload = Union[Message, PreviewFrame, PreviewWithMetadata, TextFrame, UnknownFrame]
 
 
 @dataclass(frozen=True, slots=True)

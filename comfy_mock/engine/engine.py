@@ -7,8 +7,9 @@ inputs at the same times give the same bytes.
 from __future__ import annotations
 
 import logging
+import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from comfy_contracts import messages
@@ -19,7 +20,7 @@ from comfy_mock.engine.cache import ResultCache
 from comfy_mock.engine.clients import Clients, Outgoing, Payload
 from comfy_mock.engine.features import features
 from comfy_mock.engine.files import Files, Folders
-from comfy_mock.engine.host import Steps
+from comfy_mock.engine.host import Doze, Steps
 from comfy_mock.engine.jobs import BadQuery, InvalidJobIds, cancel_targets
 from comfy_mock.engine.logs import Level, LogBook, refusal_lines, start_up_lines
 from comfy_mock.engine.memory_files import MemoryFiles
@@ -29,9 +30,13 @@ from comfy_mock.engine.nodes.api import Behaviour
 from comfy_mock.engine.object_info import ObjectInfo
 from comfy_mock.engine.options import CacheMode, Options
 from comfy_mock.engine.pictures import example_png
-from comfy_mock.engine.queue import PromptQueue
+from comfy_mock.engine.queue import PromptItem, PromptQueue
+from comfy_mock.engine.queue_edits import edit_history, edit_queue
 from comfy_mock.engine.replacement import replace_nodes
-from comfy_mock.engine.submission import NumberCounter, submit
+from comfy_mock.engine.script.director import Director
+from comfy_mock.engine.script.model import ModelChange, Script
+from comfy_mock.engine.script.points import Points
+from comfy_mock.engine.submission import NumberCounter, submit, uuid_of
 from comfy_mock.engine.users import Users
 from comfy_mock.engine.validation import Verdict, validate
 from comfy_mock.engine.worker import run_prompt
@@ -41,12 +46,18 @@ logger = logging.getLogger("comfy_mock.engine")
 TAKE_S = 0.004
 """How long the worker needs to notice a prompt: clients have read the answer to `POST /prompt` by then."""
 
+PLACES_MAX = 20_000
+"""Of how many prompts the place is known: more than the history has."""
+
 
 class Engine:
     """A server. `now` is the time it starts at, in seconds since the epoch.
 
     `files` is where it keeps its files, in memory by default; `catalogue` the node classes it knows, those of
-    `options.version` by default.
+    `options.version` by default. `script` says what it does differently from a sunny day; a `Director` goes on with one
+    that is at work, as after a restart.
+
+    Raises `ValueError` where the script changes models that there are not.
     """
 
     def __init__(
@@ -56,6 +67,7 @@ class Engine:
         now: float,
         files: Files | None = None,
         catalogue: Catalogue | None = None,
+        script: Script | Director | None = None,
     ) -> None:
         self.options = options or Options()
         self.profile = Profile.of(self.options.version)
@@ -83,6 +95,9 @@ class Engine:
         self.success = True
         self.executions = 0
         self.witness: Callable[[Payload], None] | None = None
+        self.keeps_unheard = False
+        self.present: Callable[[], float] = lambda: self.now
+        """The time between two calls of `advance`, when something is released: for a shell whose clock goes on then."""
         self._behaviours: dict[str, Behaviour] = {}
         self._counter = NumberCounter()
         self._outgoing: list[Outgoing] = []
@@ -90,7 +105,23 @@ class Engine:
         self._due = now
         self._take_at: float | None = None
         self._free_requested = False
+        self._begin_script(script)
         self._prepare_folders()
+
+    def _begin_script(self, script: Script | Director | None) -> None:
+        self.director = director = script if isinstance(script, Director) else Director(script)
+        director.on_open = self._look_again
+        self.memory = director.script.memory
+        self._points = Points(director, lambda: self.now, self._look_again)
+        self._dozes = False
+        self._places: dict[str, int] = {}
+        if director.script.models and not director.model_changes:
+            self.models.check_changes(director.script.models)
+        self._change_models_as_scripted(director.model_changes)
+
+    def _change_models_as_scripted(self, changes: Sequence[ModelChange]) -> None:
+        for change in [*changes, *self.director.due_model_changes()]:
+            self.models.change(change.folder, change.add, change.remove, must_be_there=False)
 
     def _cache_mode(self) -> CacheMode:
         if self.options.cache == "default" and not self.profile.has("ram_pressure_cache"):
@@ -127,8 +158,8 @@ class Engine:
     def next_wakeup(self) -> float | None:
         """When `advance` is wanted next, None while nothing is going on."""
         if self._run is not None:
-            return self._due
-        if self.queue.pending:
+            return self._due if self._due < math.inf else None
+        if self.queue.pending and not self.director.paused:
             return self.now if self._take_at is None else self._take_at
         return self.now if self._free_requested else None
 
@@ -139,7 +170,7 @@ class Engine:
 
     def _take(self, now: float) -> bool:
         """Begin the next prompt if there is one and the worker has noticed by `now`."""
-        if not self.queue.pending:
+        if not self.queue.pending or self.director.paused:
             self._take_at = None
             self._free_if_asked()
             return False
@@ -149,21 +180,34 @@ class Engine:
             return False
         self.now = self._due = max(self.now, self._take_at)
         self._take_at = None
-        self._run = run_prompt(self, self.queue, self.log)
+        self._run = run_prompt(self, self.queue, self._points, self.log)
         return True
 
     def _step(self) -> None:
         assert self._run is not None
         try:
-            self._due += next(self._run)
+            pause = next(self._run)
+            self._due += pause
+            self._dozes = pause == math.inf or isinstance(pause, Doze)
         except StopIteration:
             self._run = None
         except Exception:
             # what nodes do wrong is reported by the run itself; this is ours, and must not stall the queue
             logger.exception("A bug in comfy-mock: a prompt's run broke off")
             self._run = None
-            self.queue.finish({}, {"status_str": "error", "completed": False, "messages": []}, {})
+            if self.queue.running is not None:
+                self.queue.finish({}, {"status_str": "error", "completed": False, "messages": []}, {})
             self._free_if_asked()
+
+    def _look_again(self) -> None:
+        """Something that was held was released: what waits for it goes on now."""
+        self._come_to_present()
+        if self._run is not None and self._dozes:
+            self._due = self.now
+
+    def _come_to_present(self) -> None:
+        """What begins by itself begins now, and not when `advance` was called the last time."""
+        self.now = max(self.now, self.present())
 
     def _free_if_asked(self) -> None:
         """What the worker does when it is idle, and between two prompts (protocol 4.5)."""
@@ -182,8 +226,14 @@ class Engine:
         """
         if self.witness is not None:
             self.witness(payload)
-        if self.client_id is not None:
-            self._outgoing += self.clients.to_client(self.client_id, payload)
+        self._address(self.clients.to_client(self.client_id, payload), payload)
+
+    def _address(self, addressed: list[Outgoing], payload: Payload) -> None:
+        """What nobody gets is forgotten, or is a message to no sockets where `keeps_unheard` says so."""
+        if addressed:
+            self._outgoing += addressed
+        elif self.keeps_unheard:
+            self._outgoing.append(Outgoing((), payload))
 
     def to_client_or_all(self, payload: Payload) -> None:
         """Send to the current prompt's client, to everybody if the prompt has none."""
@@ -196,7 +246,7 @@ class Engine:
         """Send to every connected client."""
         if self.witness is not None:
             self.witness(payload)
-        self._outgoing += self.clients.to_all(payload)
+        self._address(self.clients.to_all(payload), payload)
 
     def has_listener(self) -> bool:
         """Whether anybody would get what `to_client_or_all` sends."""
@@ -262,8 +312,23 @@ class Engine:
             profile=self.profile,
         )
         if submission.item is not None:
-            self.queue.put(submission.item)
+            self._accept(submission.item)
         return submission.answer
+
+    def _accept(self, item: PromptItem) -> None:
+        item.place = self.director.accept()
+        if len(self._places) >= PLACES_MAX:
+            del self._places[next(iter(self._places))]
+        self._places[item.prompt_id] = item.place
+        self._change_models_as_scripted(())
+        self.queue.put(item)
+
+    def place_of(self, prompt_id: str) -> int | None:
+        """The place of a prompt among those that were accepted, from 1, by which scripts know it.
+
+        None for one that is unknown or long gone; of several with one id, the last.
+        """
+        return self._places.get(prompt_id)
 
     def _validate(self, prompt: Any, targets: Any) -> Verdict:
         self.object_info.learn(prompt)
@@ -286,30 +351,16 @@ class Engine:
 
     def mint_uuid(self) -> str:
         """A random UUID of version 4, from the engine's own seed."""
-        bits = self.random.getrandbits(128)
-        bits = bits & ~(0xF << 76) | 4 << 76
-        bits = bits & ~(0x3 << 62) | 2 << 62
-        digits = f"{bits:032x}"
-        return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+        return uuid_of(self.random.getrandbits(128))
 
     def edit_queue(self, body: Any) -> Answer:
         """`POST /queue` (protocol 4.2). Raises `ServerTrouble`."""
-        if _wants_clear(body):
-            self.queue.clear()
-        for prompt_id in _ids_to_delete(body):
-            self.queue.delete(prompt_id)
+        edit_queue(self.queue, body)
         return empty()
 
     def edit_history(self, body: Any) -> Answer:
         """`POST /history` (protocol 4.3). Raises `ServerTrouble`."""
-        if _wants_clear(body):
-            self.queue.history.clear()
-        for prompt_id in _ids_to_delete(body):
-            # an empty dict does not look at the key it is asked for
-            if self.queue.history and isinstance(prompt_id, (list, dict)):
-                raise ServerTrouble(f"an id of the history cannot be {type(prompt_id).__name__}")
-            if isinstance(prompt_id, str):
-                self.queue.delete_history(prompt_id)
+        edit_history(self.queue, body)
         return empty()
 
     def interrupt(self, prompt_id: Any = None) -> None:
@@ -346,6 +397,57 @@ class Engine:
             self._free_requested = True
         return empty()
 
+    # -- what scripts and tests do
+
+    def follow(self, script: Script) -> None:
+        """Go on by another script. Models that the one before has changed stay so.
+
+        Raises `ValueError` where it changes models that there are not, and then does nothing.
+        """
+        self.models.check_changes(script.models)
+        self.director.follow(script)
+        self.memory = script.memory
+        self._change_models_as_scripted(())
+
+    def pause_queue(self) -> None:
+        """Take no prompt until `resume_queue`; one that runs goes on."""
+        self.director.paused = True
+
+    def resume_queue(self) -> None:
+        """Take prompts again."""
+        self._come_to_present()
+        self.director.paused = False
+
+    def polled(self) -> None:
+        """A question about prompts was answered: gaps that a script holds open for so many may close."""
+        self._points.polled()
+
+    def standing(self) -> list[str]:
+        """What keeps the server from going on, and how to let it: holds, gaps that wait for polls, a paused queue."""
+        lines = [f"{gate.what or 'something'} is held: release({gate.name!r})" for gate in self.director.held]
+        lines += self._points.standing()
+        if self.director.paused and self.queue.pending:
+            lines.append("the queue is paused: resume_queue()")
+        return lines
+
+    def push(self, payload: Payload, client_id: str | None = None) -> None:
+        """Send a message of any kind to a client, by default to everybody."""
+        if client_id is None:
+            self.to_all(payload)
+            return
+        if self.witness is not None:
+            self.witness(payload)
+        self._address(self.clients.to_client(client_id, payload), payload)
+
+    def change_models(self, folder: str, add: Sequence[str] = (), remove: Sequence[str] = ()) -> None:
+        """Let files of a models folder appear and disappear, in all that the server says and checks from now on.
+
+        Raises `ValueError` for a folder that there is not, or a file to remove that is not in it, and `TypeError` for a
+        text instead of a list.
+        """
+        self.models.change(folder, add, remove)
+        self.director.model_changes.append(ModelChange(folder=folder, add=list(add), remove=list(remove)))
+
     # -- nodes
 
     def definition(self, class_type: str) -> NodeDefinition | None:
@@ -361,18 +463,3 @@ class Engine:
         self.object_info.add_node(class_type, entry)
         if node_behaviour is not None:
             self._behaviours[class_type] = node_behaviour
-
-
-def _wants_clear(body: Any) -> bool:
-    """A list or a string has no `clear`, or breaks the real server when it seems to have one."""
-    try:
-        return bool(body["clear"]) if "clear" in body else False
-    except TypeError as problem:
-        raise ServerTrouble(f"the body cannot be read: {problem}") from problem
-
-
-def _ids_to_delete(body: Any) -> list[Any]:
-    try:
-        return list(body["delete"]) if "delete" in body else []
-    except TypeError as problem:
-        raise ServerTrouble(f"the body cannot be read: {problem}") from problem

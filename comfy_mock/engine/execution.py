@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from comfy_mock.engine.async_calls import AsyncNode
@@ -10,32 +11,42 @@ from comfy_mock.engine.calls import CallResult, NodeCalls, Turn, gather_inputs, 
 from comfy_mock.engine.expansion import Expansion, expand
 from comfy_mock.engine.failures import Interrupted
 from comfy_mock.engine.graph import links_of
-from comfy_mock.engine.host import Host, Steps
+from comfy_mock.engine.host import Doze, Host, Steps
 from comfy_mock.engine.node_facts import NodeFacts
 from comfy_mock.engine.order import PromptGraph, Schedule
 from comfy_mock.engine.queue import PromptItem
+from comfy_mock.engine.script.casting import Casting
 from comfy_mock.engine.telling import Telling
 
 _PAUSE_S = 0.0005
 
 
 class PromptRun:
-    """The run of `item` on `host`. `steps()` simulates it; `telling` then has what the history is to keep."""
+    """The run of `item` on `host`. `steps()` simulates it; `telling` then has what the history is to keep.
 
-    def __init__(self, host: Host, item: PromptItem) -> None:
+    With `earlier_of` it is one that came before that run: of the same nodes with the same keys in the cache.
+    """
+
+    def __init__(self, host: Host, item: PromptItem, *, earlier_of: PromptRun | None = None) -> None:
         self.host, self.item = host, item
-        # a copy, as change values are written into nodes (protocol 5.13) but not into queue and history
-        self.graph = PromptGraph({node_id: dict(node) for node_id, node in item.prompt.items()})
+        if earlier_of is None:
+            # a copy, as change values are written into nodes (protocol 5.13) but not into queue and history
+            self.graph = PromptGraph({node_id: dict(node) for node_id, node in item.prompt.items()})
+            self.casting = Casting(host.director, item, self.graph)
+            self._facts = facts = NodeFacts(host, self.graph)
+            self._keys = KeyMaker(self.graph, facts.change_value, facts.wants_id)
+        else:
+            self.graph, self.casting = earlier_of.graph, earlier_of.casting.rehearsal()
+            self._facts = facts = earlier_of._facts
+            self._keys = earlier_of._keys
         self.telling = Telling(host, item, self.graph)
-        self._facts = facts = NodeFacts(host, self.graph)
         self._current = ""
         self._values: dict[str, Result] = {}
         self._tasks: dict[str, AsyncNode] = {}
         self._expanded: dict[str, Expansion] = {}
-        self._keys = KeyMaker(self.graph, facts.change_value, facts.wants_id)
         self.schedule = Schedule(
             self.graph,
-            is_cached=lambda node_id: host.cache.get(node_id) is not None,
+            is_cached=lambda node_id: self._cached(node_id) is not None,
             is_output=lambda node_id: facts.definition(node_id).output_node,
             is_async=lambda node_id: facts.definition(node_id).api_node,
             is_lazy=facts.is_lazy,
@@ -77,11 +88,16 @@ class PromptRun:
         keys = {node_id: self._keys.key(node_id) for node_id in self.graph.posted}
         self._drop_instances()
         self.host.cache.begin(keys)
-        self.telling.report_cached(self.host.cache.ids(self.graph.posted))
+        cached = self.host.cache.ids(self.graph.posted)
+        self.telling.report_cached([node_id for node_id in cached if node_id not in self.casting.fresh])
         yield _PAUSE_S
         for node_id in self.item.outputs_to_execute:
             self._current = node_id
             self.schedule.add(node_id)
+
+    def _cached(self, node_id: str) -> Result | None:
+        """The result of a node in the cache, unless it is to run all the same."""
+        return None if node_id in self.casting.fresh else self.host.cache.get(node_id)
 
     def _drop_instances(self) -> None:
         alive = {(node_id, node.get("class_type")) for node_id, node in self.graph.posted.items()}
@@ -102,14 +118,14 @@ class PromptRun:
         if task is not None:
             self._finish(node_id, task.turn, task.results())
             return
-        cached = self.host.cache.get(node_id)
+        cached = self._cached(node_id)
         if cached is not None:
             self._answer_from_cache(node_id, cached)
             return
         self.telling.send_progress(self.telling.progress.start(node_id))
         self.telling.send_executing(node_id)
         turn = self._gather(node_id)
-        calls = NodeCalls(self.host, self.telling, turn)
+        calls = NodeCalls(self.host, self.telling, turn, self.casting.rule)
         try:
             yield from self._first_turn(turn, calls)
         except Interrupted:
@@ -165,7 +181,7 @@ class PromptRun:
     def _source_result(self, source: str, consumer: str) -> Result | None:
         if not self.schedule.has(source, consumer):
             return None
-        return self._values.get(source) or self.host.cache.get(source)
+        return self._values.get(source) or self._cached(source)
 
     def _finish(self, node_id: str, turn: Turn, results: list[CallResult]) -> None:
         """The calls of a node returned: send its ui, keep its values, or go on with its expansion."""
@@ -209,6 +225,7 @@ class PromptRun:
         self._check_slots(node_id, result)
         self._values[node_id] = result
         self.host.cache.put(node_id, result)
+        self.casting.fresh.discard(node_id)
         self.telling.send_progress(self.telling.progress.finish(node_id))
         self.telling.executed[node_id] = None
         self.schedule.complete(node_id)
@@ -224,8 +241,11 @@ class PromptRun:
 
     def _await_tasks(self) -> Steps:
         due = min(task.due for task in self._tasks.values())
-        if due > self.host.now:
-            yield due - self.host.now
+        if due == math.inf:
+            yield due
+        elif due > self.host.now:
+            # one that is held meanwhile may be released before another one is due
+            yield Doze(due - self.host.now)
         self._step_due_tasks()
 
     def _step_due_tasks(self) -> None:

@@ -19,6 +19,14 @@ _SHAPES_TIP = (
 )
 _OWN_CODE = str(Path(__file__).parent)
 
+SERVER_FRAMES = (
+    '  File "/comfyui/execution.py", line 545, in execute\n',
+    '  File "/comfyui/execution.py", line 344, in get_output_data\n',
+    '  File "/comfyui/execution.py", line 318, in _async_map_node_over_list\n',
+    '  File "/comfyui/execution.py", line 306, in process_inputs\n',
+)
+"""The frames of the server, which every traceback begins with."""
+
 
 class Interrupted(Exception):
     """The interrupt flag was seen in a node."""
@@ -79,12 +87,9 @@ def _tip(kind: str, text: str, class_type: str, *, shapes_tip: bool) -> str:
 
 def _traceback(error: Exception) -> list[str]:
     """One string per frame: the server's own, then those of code that is not the simulation (a user's custom node)."""
-    frames = [
-        '  File "/comfyui/execution.py", line 545, in execute\n',
-        '  File "/comfyui/execution.py", line 344, in get_output_data\n',
-        '  File "/comfyui/execution.py", line 318, in _async_map_node_over_list\n',
-        '  File "/comfyui/execution.py", line 306, in process_inputs\n',
-    ]
+    if isinstance(error, NodeError) and error.traceback is not None:
+        return list(error.traceback)
+    frames = list(SERVER_FRAMES)
     for frame in tracebacks.extract_tb(error.__traceback__):
         if not frame.filename.startswith(_OWN_CODE):
             frames.extend(tracebacks.format_list([frame]))

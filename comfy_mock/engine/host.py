@@ -13,9 +13,15 @@ from comfy_mock.engine.files import Files, Folders
 from comfy_mock.engine.logs import Level
 from comfy_mock.engine.nodes.api import Behaviour
 from comfy_mock.engine.options import Options
+from comfy_mock.engine.script.director import Director
 
 Steps = Generator[float, None, None]
-"""A simulation in progress: it yields the seconds that pass until it goes on."""
+"""A simulation in progress: it yields the seconds that pass until it goes on. Infinity is until something that is held
+is released; then, as after `Doze`, it looks whether it was meant."""
+
+
+class Doze(float):
+    """Seconds that pass, unless something that is held is released meanwhile."""
 
 
 class Host(Protocol):
@@ -32,6 +38,7 @@ class Host(Protocol):
     last_node_id: str | None
     success: bool
     executions: int
+    director: Director
 
     @property
     def now(self) -> float: ...

@@ -140,8 +140,8 @@ def _all_jobs(queue: PromptQueue) -> Iterator[dict[str, Any]]:
 
 
 def _queued(queue: PromptQueue) -> Iterator[tuple[str, PromptItem]]:
-    if queue.running is not None:
-        yield "in_progress", queue.running
+    if queue.listed is not None:
+        yield "in_progress", queue.listed
     for item in queue.pending:
         yield "pending", item
 

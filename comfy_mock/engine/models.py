@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import difflib
 import posixpath
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,6 +15,7 @@ from comfy_mock.engine.answers import ServerTrouble
 from comfy_mock.engine.default_models import DEFAULT_MODELS, FIXED_FILES
 from comfy_mock.engine.directory_order import directory_order
 from comfy_mock.engine.files import Files, Folders
+from comfy_mock.engine.script.model import ModelChange
 
 MODEL_EXTENSIONS = frozenset({".bin", ".ckpt", ".pkl", ".pt", ".pt2", ".pth", ".safetensors", ".sft"})
 
@@ -96,13 +99,35 @@ class ModelFolders:
         self._files = files
         self._folders = folders
         self._named: dict[str, list[str]] = {}
+        self._hidden: dict[str, set[str]] = {}
         for name, names in (*(DEFAULT_MODELS if models is None else models).items(), *FIXED_FILES.items()):
-            folder = LEGACY_NAMES.get(name, name)
-            if folder not in FOLDERS:
-                raise ValueError(f"there is no folder of models {name!r}; the folders are {', '.join(FOLDERS)}")
-            if isinstance(names, str):
-                raise TypeError(f"the models of {name!r} must be a list of file names, not the text {names!r}")
+            folder = _known_folder(name, names)
             self._named[folder] = list(dict.fromkeys([*self._named.get(folder, ()), *names]))
+
+    def change(
+        self, folder: str, add: Sequence[str] = (), remove: Sequence[str] = (), *, must_be_there: bool = True
+    ) -> None:
+        """Let files of a folder disappear, and others appear. Those in the storage are only hidden.
+
+        Raises `ValueError` for a folder that there is not, or a file to remove that is not in it where it
+        `must_be_there`, and `TypeError` for a text instead of a list.
+        """
+        name = _known_folder(folder, add, remove)
+        offered = self.diffusers() if name == "diffusers" else self.names(name)
+        for missing in sorted(set(remove) - set(offered)) if must_be_there else ():
+            close = difflib.get_close_matches(missing, offered, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise ValueError(f"there is no file {missing!r} in {folder!r} to remove{hint}")
+        kept = [file for file in self._named.get(name, ()) if file not in remove]
+        self._named[name] = list(dict.fromkeys([*kept, *add]))
+        self._hidden[name] = (self._hidden.get(name, set()) | set(remove)) - set(add)
+
+    def check_changes(self, changes: Iterable[ModelChange]) -> None:
+        """Raise what `change` would raise for one of these when its time comes; nothing is changed."""
+        rehearsed = copy.copy(self)
+        rehearsed._named, rehearsed._hidden = dict(self._named), dict(self._hidden)
+        for change in sorted(changes, key=lambda change: change.after_prompts):
+            rehearsed.change(change.folder, change.add, change.remove)
 
     def paths(self, folder: str) -> list[str]:
         """The virtual paths of a folder, in the order in which they are searched. Raises `KeyError`."""
@@ -134,6 +159,8 @@ class ModelFolders:
         if folder not in FOLDERS or not name.endswith(".safetensors") or "\0" in name:
             return None
         name = posixpath.normpath(posixpath.join("/", name)).lstrip("/")
+        if name in self._hidden.get(folder, ()):
+            return None
         for path in self.paths(folder):
             stat = self._files.stat(f"{path}/{name}")
             if stat is not None and not stat.is_folder:
@@ -147,7 +174,7 @@ class ModelFolders:
             for file in self._walk(path):
                 if posixpath.basename(file) == "model_index.json":
                     found.add(posixpath.dirname(file))
-        return sorted(found)
+        return sorted(found - self._hidden.get("diffusers", set()))
 
     def _stored(self, folder: str) -> list[tuple[str, int]]:
         """The files of a folder in the storage, each with the index of its path; an earlier path hides a later one."""
@@ -157,7 +184,8 @@ class ModelFolders:
             for name in self._walk(path):
                 if not accepted or posixpath.splitext(name)[1].lower() in accepted:
                     found.setdefault(name, index)
-        return list(found.items())
+        hidden = self._hidden.get(folder, ())
+        return [(name, index) for name, index in found.items() if name not in hidden]
 
     def _walk(self, path: str, below: str = "") -> Iterator[str]:
         stat = self._files.stat(f"{path}/{below}")
@@ -173,6 +201,16 @@ class ModelFolders:
         for name in folders:
             if name != ".git":
                 yield from self._walk(path, f"{below}{name}/")
+
+
+def _known_folder(name: str, *lists: Sequence[str]) -> str:
+    folder = LEGACY_NAMES.get(name, name)
+    if folder not in FOLDERS:
+        raise ValueError(f"there is no folder of models {name!r}; the folders are {', '.join(FOLDERS)}")
+    for names in lists:
+        if isinstance(names, str):
+            raise TypeError(f"the models of {name!r} must be a list of file names, not the text {names!r}")
+    return folder
 
 
 def _invented(name: str) -> ModelFile:

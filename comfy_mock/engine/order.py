@@ -43,6 +43,11 @@ class PromptGraph:
         self.parents[node_id] = parent
         self.displays[node_id] = display
 
+    def forget_children(self) -> None:
+        """Be as it was posted."""
+        for mapping in (self.ephemeral, self.parents, self.displays):
+            mapping.clear()
+
     def parent(self, node_id: str) -> str | None:
         """The node whose expansion made this one, None for a posted node."""
         return self.parents.get(node_id)

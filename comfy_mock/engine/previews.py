@@ -8,7 +8,7 @@ from functools import lru_cache
 import PIL.Image
 
 from comfy_mock.engine.media.pictures import file_of
-from comfy_mock.engine.nodes.api import Preview
+from comfy_mock.engine.nodes.api import Preview, PreviewFile
 from comfy_mock.engine.pictures import draw_subject
 from comfy_mock.engine.values import Subject
 
@@ -16,11 +16,13 @@ _CELL = 8
 _DRAWN_CELLS_MAX = 64
 
 
-def preview_bytes(preview: Preview) -> tuple[str, bytes]:
+def preview_bytes(preview: Preview | PreviewFile) -> tuple[str, bytes]:
     """The format (`JPEG` or `PNG`) and the image file of a preview, as they stand in a binary frame (protocol 6.8).
 
     With a `size_max` the picture is scaled, up as well as down, to fit a square of that many pixels.
     """
+    if isinstance(preview, PreviewFile):
+        return preview.format, preview.content
     image = preview.draw()
     if preview.size_max is not None:
         size = fit_inside(image.width, image.height, preview.size_max)

@@ -17,7 +17,11 @@ SENSITIVE_KEYS = ("auth_token_comfy_org", "api_key_comfy_org")
 
 @dataclass(slots=True)
 class PromptItem:
-    """A prompt that was accepted. `sensitive` is given to nodes at run time and never shown (protocol 3.2)."""
+    """A prompt that was accepted.
+
+    `sensitive` is given to nodes at run time and never shown (protocol 3.2). `place` is its place among those that were
+    accepted, from 1, by which scripts know it.
+    """
 
     number: float
     prompt_id: str
@@ -25,6 +29,7 @@ class PromptItem:
     extra_data: dict[str, Any]
     outputs_to_execute: list[str]
     sensitive: dict[str, Any] = field(default_factory=dict)
+    place: int = 0
 
     def shown(self) -> list[Any]:
         """The five fields that `/queue` and the history show."""
@@ -45,10 +50,22 @@ class PromptQueue:
         self._heap: list[_Entry] = []
         self._arrivals = 0
         self.running: PromptItem | None = None
+        self.is_running_hidden = False
+        """Whether the running prompt is in no list and no count, as if the history had it (never on a real server)."""
         self.history: dict[str, dict[str, Any]] = {}
 
     def __len__(self) -> int:
-        return len(self._heap) + (self.running is not None)
+        return len(self._heap) + (self.listed is not None)
+
+    @property
+    def listed(self) -> PromptItem | None:
+        """The running prompt, if there is one and it is not hidden."""
+        return None if self.is_running_hidden else self.running
+
+    @property
+    def first(self) -> PromptItem | None:
+        """The pending prompt that is taken next."""
+        return self._heap[0][-1] if self._heap else None
 
     @property
     def pending(self) -> list[PromptItem]:
@@ -85,6 +102,7 @@ class PromptQueue:
             item.extra_data.pop(key, None)
         self.history[item.prompt_id] = {"prompt": item.shown(), "outputs": outputs, "status": status, "meta": meta}
         self.running = None
+        self.is_running_hidden = False
         self._changed()
 
     def delete(self, prompt_id: Any) -> bool:
@@ -108,7 +126,7 @@ class PromptQueue:
     def shown(self) -> dict[str, Any]:
         """The body of `GET /queue`."""
         return {
-            "queue_running": [] if self.running is None else [self.running.shown()],
+            "queue_running": [] if self.listed is None else [self.listed.shown()],
             "queue_pending": [item.shown() for item in self.pending],
         }
 

@@ -45,6 +45,14 @@ class NumberCounter:
         return number
 
 
+def uuid_of(bits: int) -> str:
+    """A UUID of version 4 made of 128 random bits."""
+    bits = bits & ~(0xF << 76) | 4 << 76
+    bits = bits & ~(0x3 << 62) | 2 << 62
+    digits = f"{bits:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
 @dataclass(frozen=True, slots=True)
 class Submission:
     """What became of a body: the answer, and the prompt to enqueue if it was accepted."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from comfy_contracts.profiles import Profile
 from comfy_mock.engine.options import Options
+from comfy_mock.engine.script.model import Memory
 
 _RAM_TOTAL = 25_276_510_208
 _RAM_FREE = 14_583_529_472
@@ -19,11 +22,15 @@ _PACKAGES = {
 }
 
 
-def system_stats(options: Options) -> dict[str, Any]:
+def system_stats(options: Options, memory: Memory | None = None) -> dict[str, Any]:
     """The facts of a machine without a graphics card, sizes in bytes, always the same, as its version tells them.
 
-    `options.system` replaces some: its `devices` is the list of devices, every other key one of `system`.
+    `options.system` replaces some: its `devices` is the list of devices, every other key one of `system`. The figures
+    of `memory` replace these again, those of video memory in every device.
     """
+    figures = {} if memory is None else msgspec.structs.asdict(memory)
+    given = {name: size for name, size in figures.items() if size is not None}
+    ram = {name: given.pop(name) for name in ("ram_total", "ram_free") if name in given}
     device = {
         "name": "cpu",
         "type": "cpu",
@@ -56,5 +63,5 @@ def system_stats(options: Options) -> dict[str, Any]:
     if not is_new:
         del system["comfy_package_versions"], system["deploy_environment"]
     replaced = {name: value for name, value in options.system.items() if name != "devices"}
-    devices = list(options.system.get("devices", [device]))
-    return {"system": system | replaced, "devices": devices if is_new else devices[:1]}
+    devices = [{**device, **given} for device in options.system.get("devices", [device])]
+    return {"system": system | replaced | ram, "devices": devices if is_new else devices[:1]}

@@ -82,13 +82,23 @@ class Preview:
 
 
 @dataclass(frozen=True, slots=True)
+class PreviewFile:
+    """A picture shown with an update: a whole JPEG or PNG file, sent as it is."""
+
+    content: bytes
+    format: str = "JPEG"
+
+
+@dataclass(frozen=True, slots=True)
 class Update:
-    """One step of a progress bar. `first` starts a new bar (the throttle of protocol 6.7 begins anew)."""
+    """One step of a progress bar. `first` starts a new bar (the throttle of protocol 6.7 begins anew), `always` sends
+    it past the throttle."""
 
     value: float
     max: float
-    preview: Preview | None = None
+    preview: Preview | PreviewFile | None = None
     first: bool = False
+    always: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +110,14 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """A message of the node's own, `{"type": type, "data": data}`, to everybody."""
+    """A message of the node's own, `{"type": type, "data": data}`, to everybody.
+
+    With `to_client` it goes to the prompt's client alone; to everybody after all if the prompt has none.
+    """
 
     type: str
     data: Any
+    to_client: bool = False
 
 
 Step = Union[Wait, Update, Text, Send]
@@ -111,11 +125,15 @@ Rule = Callable[[Call], Union[Output, Generator[Step, None, Output]]]
 
 
 class NodeError(Exception):
-    """An exception of a type that this process does not have, such as `torch.OutOfMemoryError`."""
+    """An exception of a type that this process does not have, such as `torch.OutOfMemoryError`.
 
-    def __init__(self, type_name: str, message: str) -> None:
+    `traceback` is what the server tells as the exception's, one string per frame; None for what it finds out itself.
+    """
+
+    def __init__(self, type_name: str, message: str, traceback: Sequence[str] | None = None) -> None:
         super().__init__(message)
         self.type_name: str = type_name
+        self.traceback: list[str] | None = None if traceback is None else list(traceback)
 
 
 @dataclass(frozen=True, slots=True)
