@@ -15,12 +15,28 @@ if TYPE_CHECKING:
     from comfy_mock.engine.awaited_event import EventNeverCame
     from comfy_mock.engine.custom_nodes import CustomNode
     from comfy_mock.engine.options import Options
+    from comfy_mock.engine.script.model import Script
+    from comfy_mock.engine.script.problems import ScriptError
     from comfy_mock.server.instance import Instance
+    from comfy_mock.server.journal import Journal, NeverCame
     from comfy_mock.server.network import ComfyMock, PortTaken
 
 __version__ = "0.1.0"
 
-__all__ = ["Catalogue", "ComfyMock", "CustomNode", "EventNeverCame", "Instance", "Options", "PortTaken", "__version__"]
+__all__ = [
+    "Catalogue",
+    "ComfyMock",
+    "CustomNode",
+    "EventNeverCame",
+    "Instance",
+    "Journal",
+    "NeverCame",
+    "Options",
+    "PortTaken",
+    "Script",
+    "ScriptError",
+    "__version__",
+]
 
 _HOMES = {
     "Catalogue": "comfy_contracts.catalogue",
@@ -28,8 +44,12 @@ _HOMES = {
     "CustomNode": "comfy_mock.engine.custom_nodes",
     "EventNeverCame": "comfy_mock.engine.awaited_event",
     "Instance": "comfy_mock.server.instance",
+    "Journal": "comfy_mock.server.journal",
+    "NeverCame": "comfy_mock.server.journal",
     "Options": "comfy_mock.engine.options",
     "PortTaken": "comfy_mock.server.network",
+    "Script": "comfy_mock.engine.script.model",
+    "ScriptError": "comfy_mock.engine.script.problems",
 }
 
 

@@ -33,6 +33,9 @@ def serve(
     model: s.Models = None,
     accept_any_model: s.AcceptAnyModel = False,
     accept_any_node: s.AcceptAnyNode = False,
+    script: s.Script = None,
+    control: s.Control = False,
+    control_token: s.ControlToken = None,
     seed: s.Seed = 0,
     log_level: s.LogLevel = "warning",
     quiet: s.Quiet = False,
@@ -75,6 +78,9 @@ def serve(
     options = {
         "accept_any_model": accept_any_model,
         "accept_any_node": accept_any_node,
+        "script": script,
+        "control": control or control_token is not None,
+        "control_token": control_token,
         "seed": seed,
         "preview_method": preview_method,
         "preview_size": preview_size,
@@ -103,10 +109,14 @@ def serve(
 
 
 def _create(**options: Any) -> ComfyMock:
+    from comfy_mock.engine.script.problems import ScriptError
     from comfy_mock.server.network import ComfyMock
 
     try:
         return ComfyMock(**options)
+    except ScriptError as problem:  # without a box around it, which would break paths apart
+        typer.echo(f"comfy-mock: {problem}", err=True)
+        raise typer.Exit(2) from problem
     except ValueError as problem:
         raise typer.BadParameter(str(problem)) from problem
     except OSError as problem:

@@ -43,6 +43,17 @@ Models = Annotated[
 ]
 AcceptAnyModel = Annotated[bool, _fake("--accept-any-model", help="Let prompts name any model file.")]
 AcceptAnyNode = Annotated[bool, _fake("--accept-any-node", help="Let prompts have nodes of any class.")]
+Script = Annotated[
+    Path | None,
+    _fake(
+        metavar="FILE",
+        exists=True,
+        dir_okay=False,
+        help="Do what this scenario file says, YAML or JSON (docs/scripts.md).",
+    ),
+]
+Control = Annotated[bool, _fake("--control", help="Let programs on this machine drive it by HTTP (docs/control.md).")]
+ControlToken = Annotated[str | None, _fake(metavar="TOKEN", help="--control for those who have this, from anywhere.")]
 Seed = Annotated[int, _fake(metavar="N", help="The seed of what a server draws at random: ids, letters in file names.")]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error", "critical"], _fake(help="What to log on stderr.")]
 Quiet = Annotated[bool, _fake("--quiet", help="Print the URL and errors only.")]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from types import ModuleType
 
 from starlette.applications import Starlette
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from comfy_mock.server.http import Endpoint
+from comfy_mock.server.http import CONTROL_PREFIX, Endpoint
 from comfy_mock.server.routes import (
     assets,
     internal,
@@ -41,8 +42,8 @@ ROUTES: tuple[ModuleType, ...] = (
 )
 
 
-def create_app(server: Server) -> Starlette:
-    """The ASGI app of a fake server."""
+def create_app(server: Server, control: ASGIApp | None = None) -> Starlette:
+    """The ASGI app of a fake server; `control`, if there is one, has its prefix for itself."""
     profile = server.engine.profile
     endpoints: list[Endpoint] = [
         endpoint
@@ -52,5 +53,16 @@ def create_app(server: Server) -> Starlette:
     ]
     app = Starlette()
     # Not a route: Starlette's own have no line breaks in their paths, and none that does not begin with a slash.
-    app.router.default = Shell(server, endpoints)
+    shell = Shell(server, endpoints)
+    app.router.default = shell if control is None else _beside(shell, control)
+    return app
+
+
+def _beside(shell: Shell, control: ASGIApp) -> ASGIApp:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"].startswith(f"{CONTROL_PREFIX}/"):
+            await control(scope, receive, send)
+        else:
+            await shell(scope, receive, send)
+
     return app

@@ -161,6 +161,12 @@ async def send_answer(send: Send, answer: Answer, headers: RawHeaders, method: s
     await send({"type": "http.response.body", "body": b"" if method == "HEAD" else answer.body})
 
 
+async def send_beginning(send: Send, answer: Answer, headers: RawHeaders, part: bytes) -> None:
+    """Send an answer's headers and a part of its body. The rest does not come."""
+    await send(_start("http.response.start", answer, headers))
+    await send({"type": "http.response.body", "body": part, "more_body": True})
+
+
 async def send_early_answer(receive: Receive, send: Send, answer: Answer, headers: RawHeaders) -> None:
     """Send an answer while the client is still sending its body, and let the client send the rest, unseen.
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Protocol
 
 START = 1767225600.0
 """Where the instant and the manual clock begin, seconds since the epoch: 2026-01-01 00:00:00 UTC, in every run."""
+
+ROUNDING_S = 0.0001
+"""What the sum of many durations may be off by, in floats that count seconds from 1970."""
 
 
 class Clock(Protocol):
@@ -43,19 +49,49 @@ class InstantClock:
         self._now = max(self._now, due)
 
 
+class Timer(Protocol):
+    """A call that is to be made later."""
+
+    def cancel(self) -> None:
+        """Do not make it."""
+
+
+@dataclass(order=True)
+class _ManualTimer:
+    due: float
+    place: int
+    callback: Callable[[], object] | None = field(compare=False)
+
+    def cancel(self) -> None:
+        self.callback = None
+
+
 class ManualClock:
     """Simulated time that moves only when it is told to: nothing happens between two calls of `move_to`."""
 
     def __init__(self, start: float = START) -> None:
         self._now = start
+        self._timers: list[_ManualTimer] = []
+        self._made = 0
 
     def now(self) -> float:
         """The time it was moved to."""
         return self._now
 
     def move_to(self, now: float) -> None:
-        """Go forward to this time; to an earlier one it does not go."""
+        """Go forward to this time, and make the calls that are due by then; to an earlier one it does not go."""
         self._now = max(self._now, now)
+        while self._timers and self._timers[0].due <= self._now + ROUNDING_S:
+            callback = heapq.heappop(self._timers).callback
+            if callback is not None:
+                callback()
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
+        """Call this when so many seconds will have passed."""
+        self._made += 1
+        timer = _ManualTimer(self._now + seconds, self._made, callback)
+        heapq.heappush(self._timers, timer)
+        return timer
 
     async def wait(self, due: float | None, wake: asyncio.Event) -> None:  # noqa: ARG002 - of the protocol
         """Wait for `wake`, whatever is due."""
@@ -68,19 +104,19 @@ class RealClock:
     def __init__(self, speed: float = 1.0) -> None:
         if speed <= 0:
             raise ValueError(f"speed must be above 0, not {speed}; use the instant clock for no waiting at all")
-        self._speed = speed
+        self.speed = speed
         self._epoch, self._origin = time.time(), time.monotonic()
 
     def now(self) -> float:
         """Wall time at the start, plus what has passed since, times the speed."""
-        return self._epoch + (time.monotonic() - self._origin) * self._speed
+        return self._epoch + (time.monotonic() - self._origin) * self.speed
 
     async def wait(self, due: float | None, wake: asyncio.Event) -> None:
         """Sleep until `due`, unless woken."""
         if due is None:
             await wake.wait()
             return
-        seconds = (due - self.now()) / self._speed
+        seconds = (due - self.now()) / self.speed
         if seconds <= 0:
             await asyncio.sleep(0)
             return
@@ -89,3 +125,36 @@ class RealClock:
             await wake.wait()
         finally:
             timer.cancel()
+
+
+def call_later(clock: Clock, seconds: float, callback: Callable[[], object]) -> Timer:
+    """Call this in the running event loop when `seconds` of the network's time have passed.
+
+    That is simulated time by a manual clock, real time by all others: `speed` times as fast by a real one, and as it
+    passes by the instant one, for it runs out the clients' own timers.
+    """
+    if isinstance(clock, ManualClock):
+        return clock.call_later(seconds, callback)
+    return asyncio.get_running_loop().call_later(real_seconds(clock, seconds), callback)
+
+
+def real_seconds(clock: Clock, seconds: float) -> float:
+    """How long `seconds` of the network's time take by a clock that is not a manual one."""
+    return seconds / clock.speed if isinstance(clock, RealClock) else seconds
+
+
+class Deadline:
+    """A moment `seconds` of the network's time from now, as `call_later` counts them."""
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        self._clock = clock
+        if isinstance(clock, ManualClock):
+            self._due = clock.now() + seconds - ROUNDING_S
+        else:
+            self._due = time.monotonic() + real_seconds(clock, seconds)
+
+    @property
+    def passed(self) -> bool:
+        """Whether it is over."""
+        now = self._clock.now() if isinstance(self._clock, ManualClock) else time.monotonic()
+        return now >= self._due

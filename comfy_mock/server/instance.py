@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, Union
 
@@ -13,6 +14,7 @@ from starlette.applications import Starlette
 from starlette.websockets import WebSocket
 
 from comfy_contracts.catalogue import Catalogue
+from comfy_mock.engine.answers import Answer
 from comfy_mock.engine.awaited_event import AwaitedEvent
 from comfy_mock.engine.clients import Payload
 from comfy_mock.engine.custom_nodes import CustomNode
@@ -20,32 +22,44 @@ from comfy_mock.engine.engine import Engine
 from comfy_mock.engine.files import Files, Folders
 from comfy_mock.engine.memory_files import MemoryFiles
 from comfy_mock.engine.options import Options
+from comfy_mock.engine.script.model import Script, ServerRule
 from comfy_mock.server.app import create_app
-from comfy_mock.server.clocks import Clock, InstantClock, ManualClock, RealClock
+from comfy_mock.server.clocks import Clock, Deadline, InstantClock, ManualClock, RealClock
+from comfy_mock.server.control import Control
 from comfy_mock.server.directory_files import DirectoryFiles
+from comfy_mock.server.faults_waiting import Waits
+from comfy_mock.server.journal_records import RequestRecord
 from comfy_mock.server.runner import Runner
-from comfy_mock.server.sockets import Sockets
+from comfy_mock.server.scripted import Scripted
+from comfy_mock.server.scripts import ScriptSource, script_for
 from comfy_mock.server.websocket import serve_websocket
 
 ClockName = Literal["instant", "real", "manual"]
 Storage = Union[str, Path, Mapping[str, Union[str, Path]], None]
 
+_OWN = ("clock", "speed", "storage", "catalogue", "script")
+"""The arguments of an `Instance` that are no fields of `Options`."""
 
-class Instance:
+
+class Instance(Scripted):
     """A fake ComfyUI server as an ASGI app: `app` is what a test client or an ASGI server runs.
 
     `clock` is `"instant"` (simulated durations elapse at once), `"real"` (as they pass, `speed` times as fast),
     `"manual"` (only by `advance_async` and `run_until_async`) or one of your own. `storage` keeps files in a directory
     instead of in memory; a mapping gives single folders (`output`, `input`, `temp`, `user`, `models`) a directory of
-    their own. `catalogue` replaces the node classes. Everything else is a field of `Options`.
+    their own. `catalogue` replaces the node classes. `script` makes the server do what real ones do rarely: a `Script`,
+    the path of a scenario file, or its data. With `control` it can be driven by HTTP (docs/control.md), by whom has the
+    `control_token`, or, without one, from this machine alone. Everything else is a field of `Options`.
 
-    Raises `ValueError` for an unknown clock or folder and `TypeError` for an unknown option.
+    Raises `ValueError` for an unknown clock or folder, `TypeError` for an unknown option, and `ScriptError`, a
+    `ValueError`, for a wrong script.
+
+    Without a network some faults of a script can only be played as near as can be: where a connection is broken off, a
+    request raises `ConnectionResetError` and a WebSocket is closed with code 1006; one that falls silent still takes
+    what it is sent.
     """
 
-    engine: Engine
     clock: Clock
-    sockets: Sockets
-    runner: Runner
 
     def __init__(
         self,
@@ -54,23 +68,95 @@ class Instance:
         speed: float = 1.0,
         storage: Storage = None,
         catalogue: Catalogue | None = None,
+        script: ScriptSource = None,
+        control: bool = True,
+        control_token: str | None = None,
         **options: Any,
     ) -> None:
-        self._begin(_Configuration(Options(**options), clock, speed, storage, catalogue))
-        self.app: Starlette = create_app(self)
+        own = {"clock": clock, "speed": speed, "storage": storage, "catalogue": catalogue, "script": script}
+        self._begin(_configured({**options, **own}))
+        self._control = Control(self, control_token) if control else None
+        self.app: Starlette = create_app(self, self._control)
 
     def _begin(self, configuration: _Configuration) -> None:
         clock = configuration.new_clock()
         engine = Engine(
-            configuration.options, now=clock.now(), files=configuration.new_files(), catalogue=configuration.catalogue
+            configuration.options,
+            now=clock.now(),
+            files=configuration.new_files(),
+            catalogue=configuration.catalogue,
+            script=configuration.script,
         )
         self._configuration = configuration
-        self.clock, self.engine, self.sockets = clock, engine, Sockets()
-        self.runner = Runner(engine, clock, self.sockets)
+        self._nodes: list[CustomNode] = []
+        self.clock = clock
+        self.runner = Runner(engine, clock, self._obey)
+        self.power_on()
+
+    def power_on(self) -> None:
+        """The server is started now: one that its script starts up slowly is down at first."""
+        self.waits.resume()
+        seconds = self._configuration.script.start_up
+        self._down = Deadline(self.clock, seconds) if seconds else None
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What it is configured by: the arguments with which `reset` would make it the same."""
+        configuration = self._configuration
+        own = {name: getattr(configuration, name) for name in _OWN}
+        return {**own, **{each.name: getattr(configuration.options, each.name) for each in fields(Options)}}
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that runs now."""
+        return self.runner.engine
+
+    @property
+    def waits(self) -> Waits:
+        """What is late on purpose."""
+        return self.runner.waits
+
+    @property
+    def down(self) -> bool:
+        """Whether the server starts up or restarts, or was stopped by its script: it answers nobody."""
+        if self._down is not None and self._down.passed:
+            self._down = None
+        return self._down is not None
+
+    def now(self) -> float:
+        """The simulated time, in seconds since the epoch."""
+        return self.runner.now()
+
+    def _obey(self, rule: ServerRule) -> None:
+        """A rule restarts the server, or stops it."""
+        self._restart(rule.down if rule.action == "restart" else math.inf)
+
+    def _restart(self, down: float) -> None:
+        old, configuration = self.engine, self._configuration
+        self.waits.end(going_on=False)
+        old.director.release()
+        engine = Engine(
+            configuration.options,
+            now=self.now(),
+            files=old.files,
+            catalogue=configuration.catalogue,
+            script=old.director,
+        )
+        # the ids that it makes up must not be those that it gave before
+        engine.random = old.random
+        for node in self._nodes:
+            engine.add_node(node.class_type, node.entry(), node.behaviour())
+        self.runner.begin_anew(engine)
+        self._down = Deadline(self.clock, down) if down else None
+
+    def polled(self) -> None:
+        """A question about prompts was answered."""
+        self.runner.polled()
 
     def add_node(self, node: CustomNode) -> None:
         """Add a custom node class, or replace a class of the catalogue. Raises `ValueError` for a wrong definition."""
         self.engine.add_node(node.class_type, node.entry(), node.behaviour())
+        self._nodes.append(node)
 
     async def advance_async(self, seconds: float) -> None:
         """With the manual clock: let `seconds` of simulated time pass, and all happen that is due in them.
@@ -108,7 +194,7 @@ class Instance:
         old, version = self.runner, self.engine.options.version
         self._begin(_configured(arguments) if arguments else self._configuration)
         if self.engine.options.version != version:
-            self.app = create_app(self)
+            self.app = create_app(self, self._control)
         await old.retire()
 
     @contextlib.contextmanager
@@ -117,9 +203,9 @@ class Instance:
         with self.runner.answering():
             yield
 
-    async def websocket_endpoint(self, websocket: WebSocket) -> None:
-        """Serves `/ws`."""
-        await serve_websocket(self.runner, websocket)
+    async def websocket_endpoint(self, websocket: WebSocket, record: RequestRecord) -> Answer | None:
+        """Serves `/ws`, or says what its upgrade is answered instead."""
+        return await serve_websocket(self.runner, websocket, record)
 
 
 @dataclass(frozen=True)
@@ -131,6 +217,7 @@ class _Configuration:
     speed: float = 1.0
     storage: Storage = None
     catalogue: Catalogue | None = None
+    script: Script = field(default_factory=Script)
 
     def new_clock(self) -> Clock:
         """A clock at its beginning; one of the user's own is kept as it is."""
@@ -150,9 +237,10 @@ class _Configuration:
 
 
 def _configured(arguments: Mapping[str, Any]) -> _Configuration:
-    own = {name: value for name, value in arguments.items() if name in ("clock", "speed", "storage", "catalogue")}
-    options = {name: value for name, value in arguments.items() if name not in own}
-    return _Configuration(Options(**options), **own)
+    own = {name: value for name, value in arguments.items() if name in _OWN}
+    options = Options(**{name: value for name, value in arguments.items() if name not in own})
+    script = script_for(own.pop("script", None), options, own.get("catalogue"))
+    return _Configuration(options, **own, script=script)
 
 
 def _mounts(storage: Union[str, Path, Mapping[str, Union[str, Path]]]) -> dict[str, Path]:

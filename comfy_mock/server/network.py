@@ -15,6 +15,7 @@ from msgspec import UNSET, UnsetType
 
 from comfy_mock.engine.awaited_event import AwaitedEvent
 from comfy_mock.engine.clients import Payload
+from comfy_mock.engine.script.model import ServerRule
 from comfy_mock.server.instance import Instance
 from comfy_mock.server.wire import HttpProtocol
 from comfy_mock.server.wire_websocket import WebSocketProtocol
@@ -28,6 +29,7 @@ T = TypeVar("T")
 WEBSOCKET_BYTES_MAX = 4 * 1024 * 1024
 _START_S_MAX = 30.0
 _UNREAD_BYTES_MAX = 64 * 1024
+_LAST_ANSWERS_S_MAX = 2.0
 
 
 class PortTaken(OSError):
@@ -44,7 +46,7 @@ class ComfyMock(Instance):
         with ComfyMock() as server:
             httpx.get(f"{server.url}/queue")
 
-    `reset`, `advance` and `run_until` may be called from any thread; their twins `reset_async` … from any event loop.
+    All that it can be told may be told from any thread; `reset`, `advance` and `run_until` have twins for event loops.
 
     Raises `PortTaken` when the port is taken.
     """
@@ -55,6 +57,8 @@ class ComfyMock(Instance):
             raise ValueError(f"a port is a number from 0 (a free one) to 65535, not {port}")
         self.host, self._wanted_port = host, port
         self._socket: socket.socket | None = None
+        self._bound_port = 0
+        self._ended = False
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
@@ -64,7 +68,7 @@ class ComfyMock(Instance):
         """The port it listens on. Raises `RuntimeError` before the start."""
         if self._socket is None:
             raise RuntimeError("this ComfyMock has not been started: use `with ComfyMock() as server:` or call start()")
-        return int(self._socket.getsockname()[1])
+        return self._bound_port
 
     @property
     def url(self) -> str:
@@ -76,11 +80,13 @@ class ComfyMock(Instance):
 
     @property
     def running(self) -> bool:
-        """Whether it has been started, and not been stopped since."""
-        return self._socket is not None
+        """Whether it has been started, and not been stopped since, by a rule of its script neither."""
+        return self._socket is not None and not self._ended
 
     def start(self) -> Self:
         """Serve from a background thread; returns when it is ready."""
+        if self._ended:
+            self.stop()
         if self._thread is not None:
             raise RuntimeError("this ComfyMock is running already")
         self._bind()
@@ -162,6 +168,28 @@ class ComfyMock(Instance):
         awaited = AwaitedEvent(event, node=node, value=value, prompt_id=prompt_id)
         return await self._await(lambda: self.runner.run_until(awaited))
 
+    def _do(self, action: Callable[[], T]) -> T:
+        """Do something where the server runs; where it does not, here."""
+        loop = self._server.loop if self._server is not None else None
+        if loop is None or self._ended or _is_running_here(loop):
+            return action()
+
+        async def there() -> T:
+            return action()
+
+        return asyncio.run_coroutine_threadsafe(there(), loop).result()
+
+    def _restart(self, down: float) -> None:
+        super()._restart(down)
+        if self._server is not None:
+            self._server.break_off_connections()
+
+    def _obey(self, rule: ServerRule) -> None:
+        super()._obey(rule)
+        if rule.action == "stop" and self._server is not None:
+            self._ended = True
+            self._server.ask_to_exit()
+
     def _call(self, action: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Do something in the server's event loop, from another thread."""
         loop = self._server_loop()
@@ -177,7 +205,7 @@ class ComfyMock(Instance):
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(action(), loop))
 
     def _server_loop(self) -> asyncio.AbstractEventLoop:
-        if self._server is None or self._server.loop is None:
+        if self._server is None or self._server.loop is None or self._ended:
             raise RuntimeError("this ComfyMock does not run: use `with ComfyMock() as server:` or call start()")
         return self._server.loop
 
@@ -208,9 +236,10 @@ class ComfyMock(Instance):
                 f"cannot listen on {self.host}:{self._wanted_port}: {problem.strerror or problem}. "
                 "Choose another port, or 0 for a free one",
             ) from problem
-        self._socket = listener
+        self._socket, self._bound_port = listener, int(listener.getsockname()[1])
 
     def _unbind(self) -> None:
+        self._ended = False
         if self._socket is not None:
             self._socket.close()
             self._socket = None
@@ -271,7 +300,6 @@ class _Server(uvicorn.Server):
                 access_log=False,
                 date_header=False,
                 server_header=False,
-                timeout_graceful_shutdown=2,
             )
         )
         self._mock, self._on_ready = mock, on_ready
@@ -288,15 +316,43 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
         self.ask_to_exit()
 
+    def break_off_connections(self) -> None:
+        """End all HTTP connections without a word; WebSockets end when what was sent to them has left."""
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, HttpProtocol):
+                connection.break_off()
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for connection in self.server_state.connections:
+        """Stop listening, let answers that are being sent come to their end for a while, and end all connections.
+
+        uvicorn's own way takes a tenth of a second at least.
+        """
+        for listener in (*self.servers, *(sockets or ())):
+            listener.close()
+        for connection in list(self.server_state.connections):
             # a client that does not read would be waited for, and its answer then be reported as an error of the app
             if connection.transport.get_write_buffer_size() > _UNREAD_BYTES_MAX:
                 connection.transport.abort()
-        await super().shutdown(sockets)
+            else:
+                connection.shutdown()
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._all_gone(), _LAST_ANSWERS_S_MAX)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        for task in list(self.server_state.tasks):
+            task.cancel()
+        for listening in self.servers:
+            await listening.wait_closed()
+
+    async def _all_gone(self) -> None:
+        pause_s = 0.0
+        while self.server_state.connections or self.server_state.tasks:
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s + 0.001, 0.02)
 
     async def main_loop(self) -> None:
         self.loop, self._exit = asyncio.get_running_loop(), asyncio.Event()
+        self._mock.power_on()
         self._on_ready()
         await self._exit.wait()
         self.should_exit = True

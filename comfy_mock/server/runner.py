@@ -5,22 +5,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+
+from msgspec import UNSET
 
 from comfy_mock.engine.awaited_event import AwaitedEvent, EventNeverCame
 from comfy_mock.engine.clients import Payload
 from comfy_mock.engine.engine import Engine
-from comfy_mock.server.clocks import Clock, ManualClock
-from comfy_mock.server.sockets import Sockets
+from comfy_mock.engine.script.director import Director
+from comfy_mock.engine.script.model import ServerRule
+from comfy_mock.server.clocks import ROUNDING_S, Clock, ManualClock
+from comfy_mock.server.faults_sockets import SocketFaults, ToldEvent
+from comfy_mock.server.faults_waiting import Waits
+from comfy_mock.server.journal import Journal
+from comfy_mock.server.journal_records import EventRecord
+from comfy_mock.server.sockets import Ending, Sockets
 
 ANSWER_S_MAX = 0.2
 """How long an answer holds messages back: one that takes longer waits for a client that does not read."""
 
 SLICE_S_MAX = 0.005
 """How long the simulation may keep the event loop to itself, in real seconds."""
-
-_ROUNDING_S = 0.0001
-"""What the sum of many durations may be off by, in floats that count seconds from 1970."""
 
 _SERVICE_RESTART = 1012
 
@@ -30,15 +35,73 @@ class Runner:
 
     While an answer is being sent (`answering`) no message goes to any socket, so that `POST /prompt` is answered before
     the prompt's first event is seen. By a manual clock nothing happens but in `advance` and `run_until`.
+
+    All that is handed to sockets is noted in `journal`; `on_server_rule` is called when a script's rule for the server
+    as a whole has its moment.
     """
 
-    def __init__(self, engine: Engine, clock: Clock, sockets: Sockets) -> None:
-        self.engine, self.clock, self.sockets = engine, clock, sockets
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Clock,
+        on_server_rule: Callable[[ServerRule], None] = lambda _: None,
+    ) -> None:
+        self.clock, self._on_server_rule = clock, on_server_rule
         self._answers: set[object] = set()
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake, self._all_answered = asyncio.Event(), asyncio.Event()
         self._retired = False
+        self._connections = 0
+        self._live(engine)
+        self.journal = Journal(engine.director, now=self.now)
+        self.journal.on_hold = self.wake
+
+    def _live(self, engine: Engine) -> None:
+        engine.keeps_unheard = True
+        engine.present = self.clock.now
+        self.engine = engine
+        self.waits = Waits(self.clock, engine.director)
+        self.sockets = Sockets(SocketFaults(engine.director, self.waits))
+
+    @property
+    def director(self) -> Director:
+        """The script at work."""
+        return self.engine.director
+
+    def begin_anew(self, engine: Engine) -> None:
+        """Go on with another engine, as after a restart: sockets are broken off."""
+        engine.witness, self.engine.witness = self.engine.witness, None
+        sockets = self.sockets
+        self._live(engine)
+        sockets.end_all(Ending("abort"))
+        self.go_on()
+
+    def now(self) -> float:
+        """The time, in the midst of what happens too."""
+        return max(self.clock.now(), self.engine.now)
+
+    def go_on(self) -> None:
+        """Something that kept the engine from going on is over."""
+        if self._loop is not None:
+            self._wake.set()
+
+    def rules_changed(self) -> None:
+        """Rules were added or taken away, or what they held was released."""
+        if self.sockets.faults is not None:
+            self.sockets.faults.look_again()
+        self.go_on()
+
+    def polled(self) -> None:
+        """A question about prompts was answered."""
+        self.engine.polled()
+        self.waits.polled()
+        self.go_on()
+
+    def next_connection(self) -> int:
+        """The place of a WebSocket that is about to be opened."""
+        self._connections += 1
+        return self._connections
 
     @contextlib.contextmanager
     def answering(self) -> Iterator[None]:
@@ -70,9 +133,51 @@ class Runner:
 
     def flush(self) -> None:
         """Hand over what the engine has to send, unless an answer is under way."""
-        if not self._answers:
-            for outgoing in self.engine.take_outgoing():
-                self.sockets.deliver(outgoing)
+        if self._answers:
+            return
+        taken = self.engine.take_outgoing()
+        if taken:
+            now, sockets, waits = self.now(), self.sockets, self.waits
+            looked_at = self.director.has(ServerRule) or (sockets.faults is not None and sockets.faults.active)
+            for outgoing in taken:
+                record = self.journal.event(now, outgoing.payload, sockets.connections(outgoing.sockets))
+                told = ToldEvent(record, record.subject(self._place(record))) if looked_at else None
+                sockets.deliver(outgoing, told)
+                waits.told(outgoing.payload)
+                if told is not None and self._ends_with(told):
+                    break  # the rest was in the memory that is lost
+        self.journal.note_holds()
+
+    def _place(self, record: EventRecord) -> int | None:
+        """The place of the prompt that a message is about; binary ones, but for some previews, do not name theirs."""
+        running = self.engine.queue.running
+        if record.prompt_id is not None:
+            return self.engine.place_of(record.prompt_id)
+        return running.place if running is not None and record.data is UNSET else None
+
+    def _ends_with(self, told: ToldEvent) -> bool:
+        """Whether a rule restarts or stops the server at this message."""
+        use = self.director.use_for(told.subject) if self.director.has(ServerRule) else None
+        if use is None:
+            return False
+        assert isinstance(use.rule, ServerRule)
+        told.record.rules += (use.label,)
+        self._on_server_rule(use.rule)
+        return True
+
+    def _advance_once(self, now: float) -> bool:
+        """Let the next thing happen that is due; whether there was one.
+
+        It is told at once where the server may end with it, or where time moves by hand and must be right to the step.
+        """
+        if not self.engine.advance_once(now):
+            return False
+        if isinstance(self.clock, ManualClock):
+            self.clock.move_to(self.engine.now)
+            self.flush()
+        elif self.director.has(ServerRule):
+            self.flush()
+        return True
 
     async def advance(self, seconds: float) -> None:
         """Let `seconds` of simulated time pass; returns when what happened in them was handed to the sockets.
@@ -85,7 +190,7 @@ class Runner:
             raise ValueError(f"time advances by a number of seconds from 0 up, not by {seconds}")
         await self._settle()
         target = clock.now() + seconds
-        while self.engine.advance_once(target + _ROUNDING_S):
+        while self._advance_once(target + ROUNDING_S):
             pass
         self.engine.advance(target)
         clock.move_to(target)
@@ -111,12 +216,12 @@ class Runner:
         looked_at = 0
         while (due := self.engine.next_wakeup()) is not None:
             clock.move_to(due)
-            self.engine.advance_once(clock.now())
+            self._advance_once(clock.now())
             for payload in seen[looked_at:]:
                 if awaited.matches(payload):
                     return payload
             looked_at = len(seen)
-        raise EventNeverCame(awaited, seen)
+        raise EventNeverCame(awaited, seen, self.engine.standing())
 
     def _manual_clock(self) -> ManualClock:
         if isinstance(self.clock, ManualClock):
@@ -133,7 +238,8 @@ class Runner:
             await self._all_answered.wait()
 
     async def stop(self) -> None:
-        """End the task; time stands still from now on."""
+        """End the task; time stands still from now on, and what waits is lost."""
+        self.waits.end(going_on=self._retired)
         task, self._task = self._task, None
         if task is not None and self._loop is asyncio.get_running_loop():
             task.cancel()
@@ -143,7 +249,7 @@ class Runner:
     async def retire(self) -> None:
         """Stop for good, and close the sockets as a server does that restarts."""
         self._retired = True
-        self.sockets.close_all(_SERVICE_RESTART)
+        self.sockets.end_all(Ending("close", _SERVICE_RESTART))
         await self.stop()
 
     def _ensure_running(self) -> None:
@@ -155,11 +261,11 @@ class Runner:
 
     def _catch_up(self) -> bool:
         """Let happen what is due by the clock, for as long as others can wait for it; whether there is more."""
-        if isinstance(self.clock, ManualClock):
+        if isinstance(self.clock, ManualClock) or (self._answers and self.director.has(ServerRule)):
             return False
         now, loop = self.clock.now(), asyncio.get_running_loop()
         begun = loop.time()
-        while self.engine.advance_once(now):
+        while self._advance_once(now):
             if loop.time() - begun > SLICE_S_MAX:
                 return True
         self.engine.advance(now)

@@ -11,8 +11,10 @@ from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from comfy_mock.server.asgi import answer_headers
+from comfy_mock.server.http import CONTROL_PREFIX
 from comfy_mock.server.refusals import complaint, malformed
 from comfy_mock.server.upgrades import upgrade_fault
+from comfy_mock.server.wire_connection import EXTENSION, Connection
 
 _CHUNKED = re.compile(rb"transfer-encoding: chunked\r\n", re.IGNORECASE)
 _CLOSE = re.compile(rb"connection: close\r\n", re.IGNORECASE)
@@ -25,7 +27,8 @@ class HttpProtocol(H11Protocol):
     """For `uvicorn.Config(http=HttpProtocol)`: reason phrases of an answer's own, and HEAD and HTTP/1.0 as recorded.
 
     The reason phrase is `reason` in the `http.response.start` message. The real server has one that tells what is wrong
-    with a file name, and tells it nowhere else (protocol 2.6). `http_version` there makes it another version.
+    with a file name, and tells it nowhere else (protocol 2.6). `http_version` there makes it another version. Scopes
+    have their `Connection` among their extensions.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -42,9 +45,18 @@ class HttpProtocol(H11Protocol):
                     connection.is_old = "1.0" in (scope["http_version"], message.get("http_version"))
                 await send(message)
 
+            scope.setdefault("extensions", {})[EXTENSION] = self._connection()
             await inner(scope, receive, send_with_details)
 
         self.app = app
+
+    def _connection(self) -> Connection:
+        return Connection(self.transport, self.flow.drain)
+
+    def break_off(self) -> None:
+        """End the connection without a word, unless it is there to control the fake."""
+        if self.scope is None or not self.scope["path"].startswith(CONTROL_PREFIX):
+            self._connection().reset()
 
     def data_received(self, data: bytes) -> None:
         self._received = data

@@ -11,7 +11,7 @@ from comfy_mock.server.http import Endpoint, HttpRequest
 
 
 def get_system_stats(engine: Engine, _request: HttpRequest) -> Answer:
-    return json_answer(system_stats(engine.options))
+    return json_answer(system_stats(engine.options, engine.memory))
 
 
 def get_features(engine: Engine, _request: HttpRequest) -> Answer:
