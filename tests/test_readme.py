@@ -23,13 +23,14 @@ DRIVER = re.compile(r"py/\w+_driver\.py$|js/(?!harness|surface)\w+\.mjs$")
 CLI = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
 
 
-def test_the_example_is_a_passing_test(tmp_path: Path) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    (tmp_path / "test_example.py").write_text(example, encoding="utf-8")
+def test_the_examples_are_passing_tests(tmp_path: Path) -> None:
+    examples = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    for number, example in enumerate(examples):
+        (tmp_path / f"test_example_{number}.py").write_text(example, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", str(tmp_path)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 passed" in done.stdout
+    assert f"{len(examples)} passed" in done.stdout
 
 
 def test_the_files_and_links_it_names_are_there() -> None:

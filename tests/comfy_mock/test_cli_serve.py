@@ -20,6 +20,8 @@ import comfy_mock
 from comfy_contracts.catalogue import Catalogue
 from comfy_mock.cli import main
 
+SCENARIO = Path(__file__).resolve().parents[2] / "fixtures" / "scenarios" / "out_of_memory.yaml"
+
 
 class Built(Exception):
     """Raised in place of serving."""
@@ -77,6 +79,10 @@ def flat(text: str) -> str:
         (["--disable-api-nodes", "--enable-compress-response-body"], {"disable_api_nodes": True}),
         (["--enable-compress-response-body", "--seed", "7"], {"enable_compress_response_body": True, "seed": 7}),
         (["--max-upload-size", "0.5"], {"max_upload_size": 0.5}),
+        ([], {"script": None, "control": False, "control_token": None}),
+        (["--script", str(SCENARIO)], {"script": SCENARIO}),
+        (["--control"], {"control": True, "control_token": None}),
+        (["--control-token", "secret"], {"control": True, "control_token": "secret"}),
         (["--feature-flag", "a=1", "--feature-flag", "b"], {"feature_flags": {"a": "1", "b": "true"}}),
         (["--default-hashing-function", "md5"], {"default_hashing_function": "md5"}),
         (["--model", "vae=a", "--model", "loras="], {"models": {"vae": ["a"], "loras": []}}),
@@ -110,6 +116,7 @@ def test_a_switch_reaches_the_server(switches: list[str], expected: dict[str, An
         (["--max-upload-size", "0"], "max_upload_size must be a number of MiB above 0"),
         (["--max-upload-size", "nan"], "max_upload_size must be a number of MiB above 0"),
         (["--add-nodes", "http://127.0.0.1:1"], "/object_info"),
+        (["--script", "no/such/file.yaml"], "no/such/file.yaml"),
         (["--no-such-switch"], "--no-such-switch"),
     ],
 )
@@ -120,6 +127,23 @@ def test_a_bad_value_is_named_with_what_is_allowed(
         main(["serve", "--port", "0", *switches])
     assert exit_.value.code == 2
     assert message in flat(capsys.readouterr().err)
+
+
+def test_a_wrong_script_is_told_with_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text("rules:\n- on: node\n  match: {class_type: KSampelr}\n", encoding="utf-8")
+    with pytest.raises(SystemExit) as exit_:
+        main(["serve", "--port", "0", "--script", str(path)])
+    assert exit_.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"comfy-mock: {path}:3:11: rules[0].match.class_type: the server has no class 'KSampelr'")
+
+
+def test_a_script_and_the_control_api() -> None:
+    with serving("--control", "--script", str(SCENARIO)) as (url, _process):
+        state = httpx.get(f"{url}/__comfy_mock__/state").json()
+        assert [use["label"] for use in state["rules"]] == ["the card is full"]
+        assert state["clock"] == "real"
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -134,6 +158,7 @@ def test_the_first_line_is_the_url_of_a_fresh_server() -> None:
         assert httpx.get(f"{url}/prompt").json() == {"exec_info": {"queue_remaining": 0}}
         assert httpx.get(f"{url}/internal/files/input").json() == ["example.png [input]"]
         assert httpx.get(f"{url}/history").json() == {}
+        assert httpx.get(f"{url}/__comfy_mock__/state").status_code == 404
         process.terminate()
         out, err = process.communicate()
     assert out == ""

@@ -1,4 +1,4 @@
-"""The pytest plugin from outside: suites that use it, each in a process of its own."""
+"""The pytest plugin from outside: suites that use it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from plugin_runs import run, run_here
+
+from comfy_mock import pytest_plugin
+from comfy_mock.server.journal import Journal
+from comfy_mock.server.journal_wants import EventFilter, PromptFilter, RequestFilter, SocketFilter
 
 pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).resolve().parents[2]
-BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "pytest.md").read_text("utf-8"), flags=re.DOTALL)
+PAGE = (ROOT / "docs" / "pytest.md").read_text("utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
 LOAD_MS_MAX = 20
 
 ASKS = """
@@ -37,12 +43,6 @@ def _installed() -> None:
     points = importlib.metadata.entry_points(group="pytest11")
     if "comfy_mock" not in points.names:
         pytest.fail("the plugin is not installed; `pip install --no-deps -e .` again", pytrace=False)
-
-
-def run(pytester: pytest.Pytester, *arguments: str, plugins: str = "no:asyncio") -> pytest.RunResult:
-    """A run of the suite that lies there, with warnings as errors. pytest-asyncio warns in every run that it is in."""
-    options = ("-p", "no:cacheprovider", "-p", "no:randomly", "-p", plugins, "-W", "error", "--strict-markers")
-    return pytester.runpytest_subprocess(*options, *arguments, timeout=120)
 
 
 def test_each_test_has_a_fresh_server_at_one_url(pytester: pytest.Pytester) -> None:
@@ -77,7 +77,7 @@ def test_after_a_stop(comfy_mock):
     assert os.environ["COMFY_MOCK_URL"] == comfy_mock.url
 """
     )
-    run(pytester).assert_outcomes(passed=6, failed=1)
+    run_here(pytester).assert_outcomes(passed=6, failed=1)
 
 
 def test_marks_configure_and_leave_nothing_behind(pytester: pytest.Pytester) -> None:
@@ -116,7 +116,7 @@ def test_no_mark(comfy_mock):
     assert loras(comfy_mock) != ["module.safetensors"]
 """
     )
-    run(pytester).assert_outcomes(passed=5)
+    run_here(pytester).assert_outcomes(passed=5)
 
 
 def test_defaults_for_a_suite_and_servers_from_the_factory(pytester: pytest.Pytester) -> None:
@@ -155,13 +155,13 @@ def test_after():
     assert len(ours()) == 1
 """
     )
-    run(pytester).assert_outcomes(passed=2, failed=1)
+    run_here(pytester).assert_outcomes(passed=2, failed=1)
 
 
 WRONG = {
     '"manual"': "@pytest.mark.comfy_mock takes named arguments only, such as seed=7; it was given 'manual'",
     "sed=7": "@pytest.mark.comfy_mock cannot set 'sed'; did you mean 'seed'? It can set clock, speed, *, seed, *",
-    "port=1": "@pytest.mark.comfy_mock cannot set 'port'. It can set clock, speed, storage, catalogue, version, *",
+    "port=1": "@pytest.mark.comfy_mock cannot set 'port'. It can set clock, speed, storage, catalogue, script, *",
     'clock="fast"': "comfy_mock cannot be configured like this: there is no clock 'fast'; the clocks are *",
     'storage={"outputs": "x"}': "comfy_mock cannot be configured like this: there is no folder 'outputs'; the *",
 }
@@ -170,7 +170,7 @@ WRONG = {
 def test_wrong_marks_fail_their_test_and_say_why(pytester: pytest.Pytester) -> None:
     tests = [f"@pytest.mark.comfy_mock({given})\ndef test_{n}(comfy_mock): pass\n" for n, given in enumerate(WRONG)]
     pytester.makepyfile("import pytest\n" + "\n".join(tests) + "\ndef test_last(comfy_mock): pass\n")
-    result = run(pytester)
+    result = run_here(pytester)
     result.assert_outcomes(errors=len(WRONG), passed=1)
     result.stdout.fnmatch_lines(list(WRONG.values()))
     result.stdout.no_fnmatch_line("During handling of *")
@@ -179,7 +179,7 @@ def test_wrong_marks_fail_their_test_and_say_why(pytester: pytest.Pytester) -> N
 def test_wrong_defaults_are_told_from_wrong_marks(pytester: pytest.Pytester) -> None:
     fixture = "import pytest\n@pytest.fixture\ndef comfy_mock_options(): return {'clok': 'manual'}\n"
     pytester.makepyfile(f"{fixture}def test_it(comfy_mock): pass\n")
-    result = run(pytester)
+    result = run_here(pytester)
     result.assert_outcomes(errors=1)
     text = "the fixture comfy_mock_options cannot set 'clok'; did you mean 'clock'? It can set clock, *"
     result.stdout.fnmatch_lines([text])
@@ -198,9 +198,15 @@ def test_fresh(comfy_mock, number, worker_id):
     assert theme(comfy_mock) == number
     Path("urls").mkdir(exist_ok=True)
     Path("urls", f"{worker_id} {comfy_mock.port}").touch()
+
+def test_reports_come_whole(comfy_mock):
+    httpx.get(f"{comfy_mock.url}/hstory")
+    assert False, "on purpose"
 """
     )
-    run(pytester, "-n", "2", "--dist", "load").assert_outcomes(passed=12)
+    result = run(pytester, "-n", "2", "--dist", "load")
+    result.assert_outcomes(passed=12, failed=1, errors=1)
+    result.stdout.fnmatch_lines(["*- comfy-mock timeline -*", "    0.000 s  GET /hstory → 404"])
     seen = [path.name.split() for path in (pytester.path / "urls").iterdir()]
     assert sorted(worker for worker, _port in seen) == ["gw0", "gw1"]
     assert len({port for _worker, port in seen}) == 2
@@ -222,14 +228,14 @@ def test_beside_anyio(pytester: pytest.Pytester) -> None:
     marks = '@pytest.mark.anyio\n@pytest.mark.comfy_mock(clock="manual")'
     backend = "@pytest.fixture\ndef anyio_backend(): return 'asyncio'\n"
     pytester.makepyfile(f"{ASKS}{backend}{marks}{ASYNC_TEST}")
-    run(pytester).assert_outcomes(passed=1)
+    run_here(pytester).assert_outcomes(passed=1)
 
 
 def test_beside_pytest_asyncio(pytester: pytest.Pytester) -> None:
     pytest.importorskip("pytest_asyncio", reason="pytest-asyncio is not installed")
     pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
     pytester.makepyfile(f'{ASKS}@pytest.mark.asyncio\n@pytest.mark.comfy_mock(clock="manual"){ASYNC_TEST}')
-    run(pytester, plugins="no:anyio").assert_outcomes(passed=1)
+    run_here(pytester, plugins="no:anyio").assert_outcomes(passed=1)
 
 
 def test_a_run_that_does_not_use_it_loads_and_starts_nothing(pytester: pytest.Pytester) -> None:
@@ -261,16 +267,44 @@ def test_loading_it_is_cheap() -> None:
 
 
 def test_pytest_explains_the_marker_and_the_fixtures(pytester: pytest.Pytester) -> None:
-    run(pytester, "--markers").stdout.fnmatch_lines(["@pytest.mark.comfy_mock(**arguments): configure the server of *"])
-    listed = run(pytester, "--fixtures").stdout.str()
+    run_here(pytester, "--markers").stdout.fnmatch_lines(
+        ["@pytest.mark.comfy_mock(**arguments): configure the server of *"]
+    )
+    listed = run_here(pytester, "--fixtures").stdout.str()
     for name in ("comfy_mock", "comfy_mock_factory", "comfy_mock_options"):
         assert re.search(rf"^{name}\b.* -- .*pytest_plugin\.py:\d+\n    [A-Z]", listed, flags=re.MULTILINE)
 
 
 def test_the_page_says_what_is_so(pytester: pytest.Pytester) -> None:
     conftests = [block for block in BLOCKS if block.startswith("# conftest.py")]
-    tests = [block for block in BLOCKS if block not in conftests]
-    assert (len(conftests), len(tests)) == (1, 4)
+    programs = [block for block in BLOCKS if "def " not in block]
+    tests = [block for block in BLOCKS if block not in conftests and block not in programs]
+    assert (len(conftests), len(programs), len(tests)) == (1, 1, 11)
     pytester.makeconftest(conftests[0])
     pytester.makepyfile(**{f"test_block_{number}": block for number, block in enumerate(tests)})
-    run(pytester).assert_outcomes(passed=sum(block.count("def test_") for block in tests))
+    run_here(pytester).assert_outcomes(passed=sum(block.count("def test_") for block in tests))
+    exec(programs[0], {})
+
+
+def test_the_page_shows_what_a_failed_test_says(pytester: pytest.Pytester) -> None:
+    (test,), (shown,) = (re.findall(rf"```{fence}\n(.*?)```", PAGE, flags=re.DOTALL) for fence in ("py", "text"))
+    pytester.makepyfile(test)
+    result = run_here(pytester)
+    result.assert_outcomes(failed=1)
+    lines = [line for line in shown.splitlines() if line != "…"]
+    assert [line for line in result.outlines if line in lines] == lines
+
+
+def test_the_page_has_all_fixtures_options_and_questions() -> None:
+    plugin = (ROOT / "comfy_mock" / "pytest_plugin.py").read_text("utf-8")
+    names = re.findall(r'addoption\("([^"]+)"', plugin) + re.findall(r'addini\("([^"]+)"', plugin)
+    names += [f"comfy_mock_{switch}" for switch in pytest_plugin._SWITCHES]
+    names += ["comfy_mock", "comfy_mock_factory", "comfy_mock_options", "comfy_client", "async_comfy_client"]
+    public = [
+        name for name in dir(Journal) if name.startswith(("assert_", "wait_for_")) and not name.endswith("_async")
+    ]
+    asked = ["requests", "prompts", "sockets", "events", "holds", "unserved"]
+    for name in (*names, *public, *asked):
+        assert re.search(rf"`{name}\b", PAGE), name
+    for which in (RequestFilter, PromptFilter, SocketFilter, EventFilter):
+        assert all(f"`{name}`" in PAGE for name in which.__annotations__)

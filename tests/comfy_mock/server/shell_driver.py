@@ -18,9 +18,14 @@ from comfy_mock.engine.answers import Answer, ServerTrouble, empty, json_answer,
 from comfy_mock.engine.files import Folders
 from comfy_mock.engine.memory_files import MemoryFiles
 from comfy_mock.engine.options import Options
+from comfy_mock.engine.script.director import Director
 from comfy_mock.engine.uploads import upload_image, upload_mask
 from comfy_mock.engine.view import view
+from comfy_mock.server.clocks import InstantClock
+from comfy_mock.server.faults_waiting import Waits
 from comfy_mock.server.http import Endpoint, HttpRequest
+from comfy_mock.server.journal import Journal
+from comfy_mock.server.journal_records import RequestRecord
 from comfy_mock.server.shell import Shell
 from comfy_mock.server.wire import HttpProtocol
 
@@ -124,10 +129,29 @@ ENDPOINTS = [
 ]
 
 
-class StubServer:
+class WithoutScript:
+    """What the shell asks of a server that follows no script."""
+
+    engine: Any
+    down = False
+
+    def __init__(self) -> None:
+        self.director = Director()
+        self.journal = Journal(self.director)
+        self.waits = Waits(InstantClock(), self.director)
+
+    def now(self) -> float:
+        return self.engine.now
+
+    def polled(self) -> None:
+        pass
+
+
+class StubServer(WithoutScript):
     """A server as the shell wants it, which counts what the shell does with it."""
 
     def __init__(self, engine: StubEngine | None = None, **options: Any) -> None:
+        super().__init__()
         self.engine = engine or StubEngine(Options(**options))
         self.answering_now = 0
         self.answered = 0
@@ -141,7 +165,7 @@ class StubServer:
             self.answering_now -= 1
             self.answered += 1
 
-    async def websocket_endpoint(self, websocket: WebSocket) -> None:
+    async def websocket_endpoint(self, websocket: WebSocket, record: RequestRecord) -> None:
         await websocket.accept()
         await websocket.send_text("hello")
         await websocket.close()

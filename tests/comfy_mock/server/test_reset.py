@@ -229,7 +229,8 @@ def test_a_socket_that_is_just_being_opened_is_closed_too() -> None:
         await instance.reset_async()
         old.wake()
         tasks = [task for task in asyncio.all_tasks() if "comfy-mock" in task.get_name()]
-        return await asyncio.wait_for(old.sockets.open(1).drain_into(None), 20), len(tasks)
+        ending = await asyncio.wait_for(old.sockets.open(1).drain_into(None), 20)
+        return ending.code, len(tasks)
 
     assert asyncio.run(run()) == (1012, 0)
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from shell_driver import HOST, expected_headers, recording, sent_again, shown
+from shell_driver import HOST, WithoutScript, expected_headers, recording, sent_again, shown
 
 from comfy_contracts import har
 from comfy_mock.engine.engine import Engine
@@ -48,8 +48,9 @@ TIMES = ("modified", "created")
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-class Server:
+class Server(WithoutScript):
     def __init__(self, files: Files | None = None, **options: Any) -> None:
+        super().__init__()
         options = {"models": MODELS, "preview_method": "latent2rgb", **options}
         self.engine = Engine(Options(**options), now=NOW, files=files)
 
@@ -59,7 +60,7 @@ class Server:
         yield
         self.engine.advance(self.engine.now + 1)
 
-    async def websocket_endpoint(self, websocket: Any) -> None:
+    async def websocket_endpoint(self, websocket: Any, record: Any) -> None:
         raise AssertionError("no sockets here")
 
 
