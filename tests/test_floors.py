@@ -25,7 +25,7 @@ UNSEEDED = {
     "os.urandom", "uuid.uuid1", "uuid.uuid4",
 }  # fmt: skip
 
-SHELLS_OF_CONTRACTS = {"replay", "replay_socket"}
+SHELLS_OF_CONTRACTS = {"record", "record_tap", "replay", "replay_socket", "verify"}
 """The modules of comfy_contracts that do talk to a server."""
 
 

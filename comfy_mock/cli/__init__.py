@@ -1,4 +1,4 @@
-"""The command line: `comfy-mock serve`, `demo` and `run`."""
+"""The command line: `comfy-mock serve`, `demo`, `run`, `record`, `verify` and `conform`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ import typer
 
 import comfy_mock
 from comfy_mock.cli.arguments import fill_bare_switches
+from comfy_mock.cli.conform import conform
 from comfy_mock.cli.demo import demo
+from comfy_mock.cli.record import record
 from comfy_mock.cli.run import run
 from comfy_mock.cli.serve import serve
+from comfy_mock.cli.verify import verify
 
 app = typer.Typer(
     name="comfy-mock",
@@ -25,6 +28,9 @@ app = typer.Typer(
 app.command()(serve)
 app.command()(demo)
 app.command()(run)
+app.command()(record)
+app.command()(verify)
+app.command()(conform)
 
 
 def _print_version(wanted: bool) -> None:

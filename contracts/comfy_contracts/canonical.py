@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from comfy_contracts import jsontext
-from comfy_contracts.equivalence import FIELD_RULES, TEXT_RULES, Free, TextRule
+from comfy_contracts.equivalence import FIELD_RULES, TEXT_RULES, FieldRule, Free, TextRule
 from comfy_contracts.har import Har
 
 Path = tuple[str, ...]
@@ -65,9 +65,13 @@ class Names:
 
 
 class Canon:
-    """Makes the values of one traffic comparable. Ids are named in the order in which they are given in."""
+    """Makes the values of one traffic comparable. Ids are named in the order in which they are given in.
+
+    `freed` counts how often each rule took something away, by the rule's name.
+    """
 
     def __init__(self, har: Har) -> None:
+        self.freed: Counter[str] = Counter()
         self._names = Names()
         self._substitutions = [(re.compile(_filled(rule.pattern, har)), self._replacement(rule)) for rule in TEXT_RULES]
 
@@ -86,12 +90,17 @@ class Canon:
         return self._walk(value, (), _rules_at(frozenset(places)))
 
     def _replacement(self, rule: TextRule) -> Callable[[re.Match[str]], str]:
-        return lambda match: self._names.name(rule.name, match.group()) if rule.named else rule.instead
+        def instead(match: re.Match[str]) -> str:
+            self.freed[rule.name] += 1
+            return self._names.name(rule.name, match.group()) if rule.named else rule.instead
+
+        return instead
 
     def _walk(self, value: Any, path: Path, rules: _Rules) -> Any:
-        free = rules.at(path)
-        if free is not None:
-            return self._freed(free, value, path, rules)
+        rule = rules.at(path)
+        if rule is not None:
+            self.freed[rule.name] += 1
+            return self._freed(rule.free, value, path, rules)
         return self._plain(value, path, rules)
 
     def _plain(self, value: Any, path: Path, rules: _Rules) -> Any:
@@ -101,11 +110,17 @@ class Canon:
             return {
                 self.text(key): self._walk(item, (*path, key), rules)
                 for key, item in value.items()
-                if not (rules.at((*path, key)) is Free.PROSE and isinstance(item, (str, list)))
+                if not self._is_prose(rules.at((*path, key)), item)
             }
         if isinstance(value, list):
             return [self._walk(item, (*path, str(index)), rules) for index, item in enumerate(value)]
         return value
+
+    def _is_prose(self, rule: FieldRule | None, value: Any) -> bool:
+        if rule is None or rule.free is not Free.PROSE or not isinstance(value, (str, list)):
+            return False
+        self.freed[rule.name] += 1
+        return True
 
     def _freed(self, free: Free, value: Any, path: Path, rules: _Rules) -> Any:
         """The value under a rule; one that is not of the kind the rule speaks of is compared as it is."""
@@ -135,13 +150,13 @@ class Canon:
 class _Rules:
     """The field rules of one place: by the name of the field at any depth, and by whole path."""
 
-    deep: dict[str, Free]
-    whole: tuple[tuple[Path, Free], ...]
+    deep: dict[str, FieldRule]
+    whole: tuple[tuple[Path, FieldRule], ...]
 
-    def at(self, path: Path) -> Free | None:
-        for pattern, free in self.whole:
+    def at(self, path: Path) -> FieldRule | None:
+        for pattern, rule in self.whole:
             if len(pattern) == len(path) and all(map(_fits, pattern, path)):
-                return free
+                return rule
         return self.deep.get(path[-1]) if path else None
 
 
@@ -151,17 +166,17 @@ def _fits(part: str, step: str) -> bool:
 
 @functools.cache
 def _rules_at(places: frozenset[str]) -> _Rules:
-    deep: dict[str, Free] = {}
-    whole: list[tuple[Path, Free]] = []
+    deep: dict[str, FieldRule] = {}
+    whole: list[tuple[Path, FieldRule]] = []
     for rule in FIELD_RULES:
         if rule.place != "anywhere" and rule.place not in places:
             continue
         steps = tuple(rule.path.split(".")) if rule.path else ()
         if steps[:1] == ("**",):
-            deep[steps[1]] = rule.free
+            deep[steps[1]] = rule
         else:
             # Later rows are more particular: "POST /prompt, several outputs" after "POST /prompt".
-            whole.insert(0, (steps, rule.free))
+            whole.insert(0, (steps, rule))
     return _Rules(deep, tuple(whole))
 
 

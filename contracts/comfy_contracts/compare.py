@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +27,14 @@ from comfy_contracts.compare_http import (
     without_order_of_outputs,
     without_results,
 )
-from comfy_contracts.compare_ws import Connection, Leniency, Message, compare_connections, read_connections
+from comfy_contracts.compare_ws import (
+    Connection,
+    Leniency,
+    Message,
+    compare_connections,
+    cut_runs,
+    read_connections,
+)
 from comfy_contracts.difference import Difference
 from comfy_contracts.equivalence import RACE_S
 from comfy_contracts.har import Har
@@ -38,17 +45,24 @@ def compare(expected: Har, got: Har) -> list[Difference]:
 
     Raises `HarError` where a body in one of them cannot be decoded.
     """
-    left, right = _Traffic.read(expected), _Traffic.read(got)
-    leniency = _leniency(left, right)
-    exchanges = (_softened(left, leniency), _softened(right, leniency))
-    return [
-        *compare_exchanges(*exchanges, key_order=leniency.key_order),
-        *compare_connections(left.connections, right.connections, leniency),
-    ]
+    return Traffic.read(expected).compare(Traffic.read(got)).differences
 
 
 @dataclass(frozen=True)
-class _Traffic:
+class Comparison:
+    """What came of comparing two traffics.
+
+    `compared` says how much each check of `equivalence.CHECKS` had to compare; `freed` how often each rule took
+    something away in the recording, by the rule's name.
+    """
+
+    differences: list[Difference]
+    compared: dict[str, int]
+    freed: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Traffic:
     """A HAR without what is free.
 
     `orders` has the outputs of a prompt in the order in which the server ran them, where queue or history tell it.
@@ -57,9 +71,21 @@ class _Traffic:
     exchanges: list[Exchange]
     connections: list[Connection]
     orders: dict[str, list[str]]
+    freed: dict[str, int]
+
+    def compare(self, got: Traffic) -> Comparison:
+        """How another traffic, made with the same requests, differs from this one, which was recorded."""
+        leniency = leniency_of(self, got)
+        differences = [
+            *compare_exchanges(_softened(self, leniency), _softened(got, leniency), key_order=leniency.key_order),
+            *compare_connections(self.connections, got.connections, leniency),
+        ]
+        streams = Counter({name: 1 for name, applies in _stream_rules(self, leniency).items() if applies})
+        return Comparison(differences, _amounts(self), {**self.freed, **streams})
 
     @classmethod
-    def read(cls, har: Har) -> _Traffic:
+    def read(cls, har: Har) -> Traffic:
+        """The traffic of a HAR. Raises `HarError` where a body in it cannot be decoded."""
         entries, sockets = list(har.exchanges()), list(har.sockets())
         canon = Canon(har)
         for index, socket in enumerate(sockets):
@@ -69,7 +95,7 @@ class _Traffic:
         numbers = [number for number in map(queued_number, entries) if number is not None]
         exchanges = read_exchanges(entries, canon, equal_numbers=len(numbers) != len(set(numbers)))
         orders = {canon.text(prompt): order for exchange in exchanges for prompt, order in _orders(exchange.value)}
-        return cls(exchanges, read_connections(sockets, canon), orders)
+        return cls(exchanges, read_connections(sockets, canon), orders, canon.freed)
 
     @property
     def posted(self) -> dict[str, Exchange]:
@@ -104,7 +130,8 @@ def _orders(value: Any) -> Iterator[tuple[str, list[str]]]:
                 yield from _orders(item)
 
 
-def _leniency(expected: _Traffic, got: _Traffic) -> Leniency:
+def leniency_of(expected: Traffic, got: Traffic) -> Leniency:
+    """Which stream rules apply to a recorded traffic and one that is compared with it."""
     known = expected.orders.keys() & got.orders.keys()
     reordered = frozenset(
         prompt
@@ -126,14 +153,40 @@ def _leniency(expected: _Traffic, got: _Traffic) -> Leniency:
     )
 
 
-def _equal_numbers(traffic: _Traffic) -> tuple[tuple[str, ...], ...]:
+def _stream_rules(expected: Traffic, leniency: Leniency) -> dict[str, bool]:
+    return {
+        "untold close": any(connection.close is None for connection in expected.connections),
+        "failed in another order": bool(leniency.failed_late),
+        "cut run": any(cut_runs(connection.messages) for connection in expected.connections),
+        "equal numbers": bool(leniency.equal_numbers),
+        "other order of outputs": bool(leniency.reordered),
+        "overlap": leniency.overlap,
+        "race": leniency.race,
+    }
+
+
+def _amounts(traffic: Traffic) -> dict[str, int]:
+    exchanges, connections = len(traffic.exchanges), len(traffic.connections)
+    return {
+        "requests": exchanges,
+        "statuses": exchanges,
+        "headers": sum(len(exchange.headers) for exchange in traffic.exchanges),
+        "JSON form": sum(exchange.value is not None for exchange in traffic.exchanges),
+        "bodies": exchanges - traffic.freed.get("omitted body", 0),
+        "sockets": connections,
+        "messages": sum(len(connection.messages) for connection in traffic.connections),
+        "closing": sum(connection.close is not None for connection in traffic.connections),
+    }
+
+
+def _equal_numbers(traffic: Traffic) -> tuple[tuple[str, ...], ...]:
     groups: defaultdict[float | None, list[str]] = defaultdict(list)
     for prompt, exchange in traffic.posted.items():
         groups[exchange.number].append(prompt)
     return tuple(tuple(group) for group in groups.values() if len(group) > 1)
 
 
-def _softened(traffic: _Traffic, leniency: Leniency) -> list[Exchange]:
+def _softened(traffic: Traffic, leniency: Leniency) -> list[Exchange]:
     """The exchanges without what another order of outputs changes in them."""
 
     def after_first(prompts: frozenset[str]) -> int:
@@ -146,7 +199,7 @@ def _softened(traffic: _Traffic, leniency: Leniency) -> list[Exchange]:
     ]
 
 
-def _has_race(traffic: _Traffic) -> bool:
+def _has_race(traffic: Traffic) -> bool:
     """Rule "race": does the queue get shorter by itself within a second after a prompt was posted behind another?"""
     drops = sorted(drop for connection in traffic.connections for drop in _drops(connection))
     for posted in traffic.posted.values():

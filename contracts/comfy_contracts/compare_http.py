@@ -8,16 +8,26 @@ import hashlib
 import itertools
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from msgspec import UNSET
+
 from comfy_contracts import jsontext
 from comfy_contracts.canonical import Canon, kind
 from comfy_contracts.catalogue import Catalogue
-from comfy_contracts.difference import NOTHING, Difference, differences
-from comfy_contracts.equivalence import FIELD_RULES, FILE_COUNTER, HEADER_RULES, STATUS_RULES, HeaderFree
+from comfy_contracts.difference import NOTHING, Difference, differences, found_by
+from comfy_contracts.equivalence import (
+    FIELD_RULES,
+    FILE_COUNTER,
+    HEADER_RULES,
+    STATUS_RULES,
+    STREAM_RULE,
+    HeaderFree,
+)
 from comfy_contracts.har import Entry, Response
 from comfy_contracts.media_facts import media_facts
 
@@ -88,7 +98,7 @@ def _read(index: int, entry: Entry, canon: Canon, uploads: list[bytes], equal_nu
         index,
         entry.started,
         request,
-        _status(entry.response, places),
+        _status(entry.response, places, canon),
         read_headers(entry.response, canon, uploaded=_is_uploaded(entry.response.body, uploads)),
         _body(entry, canon, uploads, places),
         value,
@@ -118,7 +128,7 @@ class _Place:
         pattern = re.compile("".join("[^/]+" if part.startswith("{") else re.escape(part) for part in parts))
         return cls(text, method, pattern, parameter, condition)
 
-    def covers(self, method: str, path: str, query: str, conditions: dict[str, bool]) -> bool:
+    def covers(self, method: str, path: str, query: str, conditions: Mapping[str, bool]) -> bool:
         paths = (path, path.removeprefix("/api"))
         return (
             method == self.method
@@ -128,13 +138,22 @@ class _Place:
         )
 
 
+def covers_request(place: str, method: str, url: str) -> bool:
+    """Whether the place of a rule is that of a request; a condition on the traffic is taken as fulfilled."""
+    if not re.match(r"[A-Z]+ /", place):
+        return False
+    path, _, query = url.partition("?")
+    return _Place.parse(place).covers(method, path, query, defaultdict(lambda: True))
+
+
 _RULED_PLACES = dict.fromkeys([rule.place for rule in FIELD_RULES] + [rule.place for rule in STATUS_RULES])
 _PLACES = tuple(_Place.parse(place) for place in _RULED_PLACES if re.match(r"[A-Z]+ /", place))
 
 
-def _status(response: Response, places: frozenset[str]) -> str:
+def _status(response: Response, places: frozenset[str], canon: Canon) -> str:
     for rule in STATUS_RULES:
         if rule.place in places and response.status in rule.statuses:
+            canon.freed[f"status of {rule.place}"] += 1
             return " or ".join(map(str, sorted(rule.statuses)))
     return f"{response.status} {response.status_text}"
 
@@ -161,6 +180,7 @@ def read_headers(response: Response, canon: Canon, *, uploaded: bool = False) ->
     for header in response.headers:
         name = header.name.lower()
         found[name] = f"{found[name]}, {header.value}" if name in found else header.value
+    canon.freed.update(f"header {name}" for name in found if name in _HEADERS_FREE)
     freed = {name: _header(name, canon.text(value), uploaded) for name, value in found.items()}
     return {name: value for name, value in sorted(freed.items()) if value is not None}
 
@@ -193,7 +213,8 @@ def _is_uploaded(body: bytes | None, uploads: list[bytes]) -> bool:
 def _unpacked(response: Response) -> bytes | None:
     """The body without its content encoding; None where it does not unpack, or was left out of the recording."""
     encoding = response.header("content-encoding")
-    if response.body is None or encoding not in _WINDOW_BITS:
+    if response.body is None or encoding not in _WINDOW_BITS or response.content.encoding is UNSET:
+        # Browsers save the text that they unpacked; what is still packed is never text.
         return response.body
     try:
         return zlib.decompress(response.body, _WINDOW_BITS[encoding])
@@ -216,6 +237,7 @@ def _json_of(response: Response) -> Any:
 def _body(entry: Entry, canon: Canon, uploads: list[bytes], places: frozenset[str]) -> Any:
     response = entry.response
     if response.body is None:
+        canon.freed["omitted body"] += 1
         return _OMITTED
     raw = _unpacked(response)
     if raw is None:
@@ -228,6 +250,7 @@ def _body(entry: Entry, canon: Canon, uploads: list[bytes], places: frozenset[st
         return canon.text(text)
     if _is_uploaded(response.body, uploads):
         return {"kind": "uploaded", "bytes": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
+    canon.freed["media"] += 1
     if response.status == 206:
         return {"kind": "part", "bytes": len(raw)}
     return canon.json(media_facts(raw), ["media"])
@@ -253,7 +276,7 @@ def _jobs(value: Any, canonical: Any, entry: Entry) -> Any:
     ]
     in_order = durations == sorted(durations, reverse=query.get("sort_order", "desc").lower() == "desc")
     jobs = len(value["jobs"]) if "limit" in query else canonical["jobs"]
-    return {**canonical, "jobs": jobs, "<follows its durations>": in_order}
+    return {**canonical, "jobs": jobs, "jobs (follow their durations)": in_order}
 
 
 # Comparing
@@ -271,18 +294,19 @@ def compare_exchanges(expected: list[Exchange], got: list[Exchange], *, key_orde
             for left, right in zip(expected[start:end], got[got_start:got_end], strict=True):
                 yield from _compare(left, right, key_order)
         else:
-            yield from (Difference(_where(one), one.request, NOTHING) for one in expected[start:end])
-            yield from (Difference(_where(one), NOTHING, one.request) for one in got[got_start:got_end])
+            yield from (Difference(_where(one), one.request, NOTHING, "requests") for one in expected[start:end])
+            yield from (Difference(_where(one), NOTHING, one.request, "requests") for one in got[got_start:got_end])
 
 
 def _compare(expected: Exchange, got: Exchange, key_order: bool) -> Iterator[Difference]:
     where = _where(expected)
-    yield from differences(expected.request, got.request, f"{where} request")
-    yield from differences(expected.status, got.status, f"{where} status")
-    yield from differences(expected.headers, got.headers, f"{where} headers", key_order=False)
+    yield from found_by("requests", differences(expected.request, got.request, f"{where} request"))
+    yield from found_by("statuses", differences(expected.status, got.status, f"{where} status"))
+    yield from found_by("headers", differences(expected.headers, got.headers, f"{where} headers", key_order=False))
     if expected.body != _OMITTED:
-        yield from differences(expected.dump, got.dump, f"{where} body is JSON in Python's default form")
-        yield from differences(expected.body, got.body, f"{where} body", key_order=key_order)
+        form = differences(expected.dump, got.dump, f"{where} body is JSON in Python's default form")
+        yield from found_by("JSON form", form)
+        yield from found_by("bodies", differences(expected.body, got.body, f"{where} body", key_order=key_order))
 
 
 def _where(exchange: Exchange) -> str:
@@ -291,12 +315,16 @@ def _where(exchange: Exchange) -> str:
 
 
 def _views_sorted(exchanges: list[Exchange]) -> list[Exchange]:
-    """With every run of neighbouring GETs of /view in the order of their requests."""
+    """Rule "files of one prompt": every run of neighbours that fetch files in the order of their requests."""
     ordered: list[Exchange] = []
-    for is_view, group in itertools.groupby(exchanges, key=lambda one: one.request.startswith("GET /view?")):
+    for is_view, group in itertools.groupby(exchanges, key=_fetches_a_file):
         members = list(group)
         ordered.extend(sorted(members, key=lambda one: one.request) if is_view else members)
     return ordered
+
+
+def _fetches_a_file(exchange: Exchange) -> bool:
+    return exchange.request.startswith(STREAM_RULE["files of one prompt"].words["requests that begin with"])
 
 
 def without_order_of_outputs(exchange: Exchange) -> Exchange:
@@ -310,6 +338,7 @@ def without_order_of_outputs(exchange: Exchange) -> Exchange:
 
 
 _LETTERS = re.compile(r"<letters [^>]*>")
+_KEYS_ONLY = STREAM_RULE["other order of outputs"].words["fields with keys only"]
 
 
 def mask_files(value: Any) -> Any:
@@ -318,7 +347,7 @@ def mask_files(value: Any) -> Any:
         return _LETTERS.sub("<letters>", FILE_COUNTER.sub("_NNNNN", value))
     if isinstance(value, dict):
         return {
-            key: sorted(item) if key == "preview_output" and isinstance(item, dict) else mask_files(item)
+            key: sorted(item) if key in _KEYS_ONLY and isinstance(item, dict) else mask_files(item)
             for key, item in value.items()
         }
     if isinstance(value, list):

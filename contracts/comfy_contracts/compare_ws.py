@@ -13,12 +13,10 @@ from urllib.parse import urlsplit
 from comfy_contracts import frames, jsontext
 from comfy_contracts.canonical import Canon, dumps
 from comfy_contracts.compare_http import mask_files, read_headers
-from comfy_contracts.difference import NOTHING, Difference, differences
+from comfy_contracts.difference import NOTHING, Difference, differences, found_by
+from comfy_contracts.equivalence import ENDS, STREAM_RULE
 from comfy_contracts.har import Entry
 from comfy_contracts.media_facts import picture_facts
-
-ENDS = frozenset({"execution_success", "execution_error", "execution_interrupted"})
-"""The messages with which a run ends. A blocker's `execution_error` is not one, but no recording tells them apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,20 +158,25 @@ def compare_connections(
 ) -> Iterator[Difference]:
     """Every difference between the sockets of two traffics."""
     if len(expected) != len(got):
-        yield Difference("number of sockets", len(expected), len(got))
+        yield Difference("number of sockets", len(expected), len(got), "sockets")
     for left, right in zip(expected, got, strict=False):
         where = f"socket {left.index}"
-        yield from differences(left.request, right.request, f"{where} request")
-        yield from differences(left.status, right.status, f"{where} status")
-        yield from differences(left.headers, right.headers, f"{where} headers", key_order=False)
-        yield from differences(left.close, right.close, f"{where} close code")
-        yield from _compare_streams(left.messages, right.messages, where, leniency)
+        yield from found_by("sockets", _compare_handshakes(left, right, where))
+        if left.close is not None:
+            yield from found_by("closing", differences(left.close, right.close, f"{where} close code"))
+        yield from found_by("messages", _compare_streams(left.messages, right.messages, where, leniency))
+
+
+def _compare_handshakes(expected: Connection, got: Connection, where: str) -> Iterator[Difference]:
+    yield from differences(expected.request, got.request, f"{where} request")
+    yield from differences(expected.status, got.status, f"{where} status")
+    yield from differences(expected.headers, got.headers, f"{where} headers", key_order=False)
 
 
 def _compare_streams(
     expected: list[Message], got: list[Message], where: str, leniency: Leniency
 ) -> Iterator[Difference]:
-    cut = _cut_runs(expected)
+    cut = cut_runs(expected)
     softeners: list[Callable[[list[Message]], list[Message]]] = [
         lambda messages: _only_ends(messages, leniency.failed_late),
         lambda messages: _without_steps(messages, cut),
@@ -187,7 +190,7 @@ def _compare_streams(
     if leniency.overlap or leniency.race:
         statuses = _last_of if leniency.race else _without_repeats
         yield from _align(statuses(expected), statuses(got), f"{where} statuses", leniency.key_order)
-        expected, got = _others(expected), _others(got)
+        expected, got = _placed(expected), _placed(got)
     yield from _align(expected, got, where, leniency.key_order)
 
 
@@ -222,6 +225,11 @@ def _opcodes(expected: list[Message], got: list[Message], key_order: bool) -> Se
 # The stream rules
 
 
+def _differ(left: Any, right: Any) -> bool:
+    """Whether two values are not the same, in types and order of keys too: in Python 1 and 1.0 are equal."""
+    return dumps(left, sort_keys=False) != dumps(right, sort_keys=False)
+
+
 def _nodes(message: Message) -> dict[str, dict[str, Any]]:
     """The nodes of a `progress_state`; whatever has not its shape counts as empty."""
     nodes = message.data.get("nodes")
@@ -229,7 +237,7 @@ def _nodes(message: Message) -> dict[str, dict[str, Any]]:
     return {node: entry if isinstance(entry, dict) else {} for node, entry in entries}
 
 
-def _cut_runs(messages: list[Message]) -> frozenset[str]:
+def cut_runs(messages: list[Message]) -> frozenset[str]:
     """The runs of which this socket saw an unknown number of steps: interrupted, or seen without start or end."""
     seen: defaultdict[str, set[str]] = defaultdict(set)
     for message in messages:
@@ -240,8 +248,15 @@ def _cut_runs(messages: list[Message]) -> frozenset[str]:
         prompt
         for prompt, kinds in seen.items()
         if "execution_interrupted" in kinds
-        or ("progress" in kinds and ("execution_start" in kinds) != bool(kinds & ENDS))
+        or ("progress" in kinds and ("execution_start" in kinds) != (not kinds.isdisjoint(ENDS)))
     )
+
+
+_CUT = STREAM_RULE["cut run"].words
+_STEPS = _CUT["only the first counts"]
+_PREVIEWS = _CUT["only the first counts, where the run succeeds"]
+_FREE_IN_STEPS = _CUT["fields that are free"]
+_ONLY_STATES = _CUT["only the states of nodes count"]
 
 
 def _without_steps(messages: list[Message], cut: frozenset[str]) -> list[Message]:
@@ -254,14 +269,14 @@ def _without_steps(messages: list[Message], cut: frozenset[str]) -> list[Message
         prompt = message.prompt
         if prompt is None or prompt not in cut:
             kept.append(message)
-        elif message.kind == "progress_state":
+        elif message.kind in _ONLY_STATES:
             state = {node: entry.get("state") for node, entry in _nodes(message).items()}
-            if states.get(prompt) != state:
+            if _differ(states.get(prompt), state):
                 states[prompt] = state
-                kept.append(replace(message, value={"type": "progress_state", "prompt_id": prompt, "states": state}))
-        elif message.kind in ("progress", "binary 1", "binary 4"):
+                kept.append(replace(message, value={"type": message.kind, "prompt_id": prompt, "states": state}))
+        elif message.kind in (*_STEPS, *_PREVIEWS):
             # An interrupted run may end before its first preview; one that goes on to its end has some.
-            if (prompt, message.kind) not in once and (message.kind == "progress" or prompt in finished):
+            if (prompt, message.kind) not in once and (message.kind in _STEPS or prompt in finished):
                 once.add((prompt, message.kind))
                 kept.append(_step(message))
         else:
@@ -270,10 +285,10 @@ def _without_steps(messages: list[Message], cut: frozenset[str]) -> list[Message
 
 
 def _step(message: Message) -> Message:
-    if message.kind != "progress":
+    if message.kind not in _STEPS:
         return message
-    data = {key: item for key, item in message.data.items() if key != "value"}
-    return replace(message, value={"type": "progress", "data": data})
+    data = {key: item for key, item in message.data.items() if key not in _FREE_IN_STEPS}
+    return replace(message, value={**message.value, "data": data})
 
 
 def _in_posted_order(messages: list[Message], groups: tuple[tuple[str, ...], ...]) -> list[Message]:
@@ -289,24 +304,34 @@ def _in_posted_order(messages: list[Message], groups: tuple[tuple[str, ...], ...
 
 def _without_repeats(messages: list[Message]) -> list[Message]:
     """Rule "overlap": the statuses without neighbours that are equal, then how many there were."""
-    statuses = [message for message in messages if message.kind == "status"]
-    changes = [
-        status for index, status in enumerate(statuses) if index == 0 or status.value != statuses[index - 1].value
-    ]
-    return [*changes, Message("number of statuses", {"statuses": len(statuses)}, None)]
+    floating = _floating(messages, "overlap")
+    changes = [one for index, one in enumerate(floating) if index == 0 or _differ(one.value, floating[index - 1].value)]
+    return [*changes, _number_of(floating)]
 
 
 def _last_of(messages: list[Message]) -> list[Message]:
     """Rule "race": the last status, and how many there were."""
-    statuses = [message for message in messages if message.kind == "status"]
-    return [*statuses[-1:], Message("number of statuses", {"statuses": len(statuses)}, None)]
+    floating = _floating(messages, "race")
+    return [*floating[-1:], _number_of(floating)]
 
 
-def _others(messages: list[Message]) -> list[Message]:
-    return [message for message in messages if message.kind != "status"]
+_NO_PLACE = "messages that have no place"
 
 
-_ENDING_FIELDS = ("prompt_id", "node_id", "node_type", "exception_type", "exception_message", "node")
+def _floating(messages: list[Message], rule: str) -> list[Message]:
+    return [message for message in messages if message.kind in STREAM_RULE[rule].words[_NO_PLACE]]
+
+
+def _number_of(statuses: list[Message]) -> Message:
+    return Message("number of statuses", {"statuses": len(statuses)}, None)
+
+
+def _placed(messages: list[Message]) -> list[Message]:
+    floating = {*STREAM_RULE["overlap"].words[_NO_PLACE], *STREAM_RULE["race"].words[_NO_PLACE]}
+    return [message for message in messages if message.kind not in floating]
+
+
+_LATE = STREAM_RULE["failed in another order"].words
 
 
 def _only_ends(messages: list[Message], prompts: frozenset[str]) -> list[Message]:
@@ -315,8 +340,8 @@ def _only_ends(messages: list[Message], prompts: frozenset[str]) -> list[Message
     for message in messages:
         if message.prompt not in prompts:
             kept.append(message)
-        elif message.kind in ENDS or message.kind == "execution_start" or _is_closing(message):
-            data = {key: message.data[key] for key in _ENDING_FIELDS if key in message.data}
+        elif message.kind in _LATE["messages that stay"] or _is_closing(message):
+            data = {key: message.data[key] for key in _LATE["fields that stay"] if key in message.data}
             kept.append(replace(message, value={"type": message.kind, "data": data}))
     return kept
 
@@ -357,7 +382,7 @@ def _changes(run: list[Message]) -> Iterator[Message]:
     for message in run:
         if message.kind == "progress_state":
             nodes = _nodes(message)
-            changed = {node: entry for node, entry in nodes.items() if before.get(node) != entry}
+            changed = {node: entry for node, entry in nodes.items() if _differ(before.get(node), entry)}
             before = nodes
             message = replace(message, value={"type": "progress_state", "data": {"changed": changed}})
         yield message

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 from comfy_contracts import jsontext
 
 _LONGEST_TEXT = 200
+_CONTEXT = 40
 
 
 class _Nothing:
@@ -24,15 +25,35 @@ NOTHING = _Nothing()
 class Difference:
     """One difference between a recording and another traffic: where, what was expected, what came instead.
 
-    Values are without what is free; either may be `NOTHING`.
+    Values are without what is free; either may be `NOTHING`. `check` names the one of `CHECKS` that found it.
     """
 
     where: str
     expected: Any
     got: Any
+    check: str = ""
 
     def __str__(self) -> str:
         return f"{self.where}: expected {_short(self.expected)}, got {_short(self.got)}"
+
+
+def values_as_text(difference: Difference) -> tuple[str, str]:
+    """What was expected and what came, as JSON cut to a readable length; from where they part, where they are long."""
+    expected, got = _text(difference.expected), _text(difference.got)
+    if max(len(expected), len(got)) <= _LONGEST_TEXT:
+        return expected, got
+    pairs = enumerate(zip(expected, got, strict=False))
+    start = max(0, next((index for index, (left, right) in pairs if left != right), 0) - _CONTEXT)
+    return _cut(expected, start), _cut(got, start)
+
+
+def _cut(text: str, start: int) -> str:
+    part = text[start : start + _LONGEST_TEXT]
+    return f"{'…' if start else ''}{part}{'…' if start + _LONGEST_TEXT < len(text) else ''}"
+
+
+def _text(value: Any) -> str:
+    return "nothing" if value is NOTHING else jsontext.dumps(value)
 
 
 def differences(expected: Any, got: Any, where: str, *, key_order: bool = True) -> Iterator[Difference]:
@@ -54,6 +75,11 @@ def differences(expected: Any, got: Any, where: str, *, key_order: bool = True) 
         yield Difference(where, expected, got)
 
 
+def found_by(check: str, differences: Iterable[Difference]) -> Iterator[Difference]:
+    """The differences, marked with the check that found them."""
+    return (replace(difference, check=check) for difference in differences)
+
+
 def _of_objects(expected: dict[str, Any], got: dict[str, Any], where: str, key_order: bool) -> Iterator[Difference]:
     for key, value in expected.items():
         if key in got:
@@ -68,7 +94,5 @@ def _of_objects(expected: dict[str, Any], got: dict[str, Any], where: str, key_o
 
 
 def _short(value: Any) -> str:
-    if value is NOTHING:
-        return "nothing"
-    text = jsontext.dumps(value)
+    text = _text(value)
     return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}… ({len(text)} characters)"

@@ -11,8 +11,8 @@ HTTP answers and the messages of each socket are separate channels: order counts
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 
 
@@ -45,6 +45,11 @@ class FieldRule:
     path: str
     free: Free
     why: str
+
+    @property
+    def name(self) -> str:
+        """What the rule is called in reports."""
+        return f"{self.place}: {self.path or 'the whole body'}"
 
 
 _CLOCK = "a clock"
@@ -202,18 +207,23 @@ STATUS_RULES: tuple[StatusRule, ...] = (
 RACE_S = 1.0
 """So close to each other, in seconds, a request and the end of a run may change places."""
 
+ENDS = ("execution_success", "execution_error", "execution_interrupted")
+"""The messages with which a run ends. A blocker's `execution_error` is not one, but no recording tells them apart."""
+
 
 @dataclass(frozen=True, slots=True)
 class StreamRule:
     """Something in the traffic as a whole that is free. `when` says where the rule applies, `free` what it frees.
 
-    What decides about `when` stands in `compare`, what takes away the free in `compare_http` and `compare_ws`.
+    What decides about `when` stands in `compare`; what takes away the free in `compare_http` and `compare_ws`, which
+    read from `words` of which messages and fields it is to be taken away.
     """
 
     name: str
     when: str
     free: str
     why: str
+    words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 STREAM_RULES: tuple[StreamRule, ...] = (
@@ -230,24 +240,33 @@ STREAM_RULES: tuple[StreamRule, ...] = (
         "encoders differ, and a fake draws other pictures",
     ),
     StreamRule(
+        "untold close",
+        "a recording that does not tell with which code a socket was closed",
+        "the code",
+        "browsers do not save it, and a connection that breaks has none",
+    ),
+    StreamRule(
+        "failed in another order",
+        "a prompt with several outputs ran them in another order than in the recording, and failed",
+        "from there on all but statuses, headers, the keys of bodies, and how each run began and ended",
+        "what ran before the failure, and so what is cached later, follows from the order of outputs",
+        {
+            "messages that stay": ("execution_start", *ENDS),
+            "fields that stay": ("prompt_id", "node_id", "node_type", "exception_type", "exception_message", "node"),
+        },
+    ),
+    StreamRule(
         "cut run",
         "a run was interrupted, or a socket came or went while it went on",
         "on that socket: how many progress messages and previews there were; compared are the node and maximum of the"
         " first one, the states of the nodes as they change, and the kind of previews if the end was reached",
         "the step at which it happened is a matter of time",
-    ),
-    StreamRule(
-        "overlap",
-        "prompts wait behind another, or a run was interrupted",
-        "where a `status` stands among the other messages, and which of two equal neighbours was repeated; compared are"
-        " their values in order and their number",
-        "requests and the worker are not in step",
-    ),
-    StreamRule(
-        "race",
-        "a prompt was posted less than a second before another one ended by itself, both being in the queue",
-        "of the `status` messages all but their number and the last value",
-        "how many prompts are left when a status goes out depends on milliseconds",
+        {
+            "only the first counts": ("progress",),
+            "only the first counts, where the run succeeds": ("binary 1", "binary 4"),
+            "fields that are free": ("value",),
+            "only the states of nodes count": ("progress_state",),
+        },
     ),
     StreamRule(
         "equal numbers",
@@ -261,26 +280,63 @@ STREAM_RULES: tuple[StreamRule, ...] = (
         "the order of its nodes' blocks of messages between the head and the tail of the run, the counters in file"
         " names, random letters, the order of keys, and which output is the preview of a job",
         "the order of outputs is that of a set (protocol 3.13)",
+        {"fields with keys only": ("preview_output",)},
     ),
     StreamRule(
-        "failed in another order",
-        "such a prompt failed",
-        "from there on all but statuses, headers, the keys of bodies, and how each run began and ended",
-        "what ran before the failure, and so what is cached later, follows from the order of outputs",
+        "overlap",
+        "prompts wait behind another, or a run was interrupted",
+        "where a `status` stands among the other messages, and which of two equal neighbours was repeated; compared are"
+        " their values in order and their number",
+        "requests and the worker are not in step",
+        {"messages that have no place": ("status",)},
+    ),
+    StreamRule(
+        "race",
+        "a prompt was posted less than a second before another one ended by itself, both being in the queue",
+        "of the `status` messages all but their number and the last value",
+        "how many prompts are left when a status goes out depends on milliseconds",
+        {"messages that have no place": ("status",)},
     ),
     StreamRule(
         "files of one prompt",
-        "neighbouring `GET /view` in two recordings",
+        "neighbouring requests for files (`GET /view?…`)",
         "their order",
         "a client fetches the files of a prompt in the order of its outputs, a set",
+        {"requests that begin with": ("GET /view?",)},
     ),
+)
+
+STREAM_RULE: Mapping[str, StreamRule] = {rule.name: rule for rule in STREAM_RULES}
+"""The stream rules by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Something that is compared, less what the rules free. Each difference is told by one check."""
+
+    name: str
+    what: str
+
+
+CHECKS: tuple[Check, ...] = (
+    Check("requests", "every recorded request has its answer, in the recorded order, and there is no other"),
+    Check("statuses", "code and reason of every answer"),
+    Check("headers", "names and values of the headers of every answer; their order is free"),
+    Check("JSON form", "JSON is written as Python's default dump writes it (protocol 1.1)"),
+    Check("bodies", "every body: keys and their order, types, values, the order of lists; of media the facts"),
+    Check("sockets", "how many WebSockets there are, where to, and how they are answered"),
+    Check(
+        "messages",
+        "every message of each socket in its order: keys and their order, types, values; of pictures the facts",
+    ),
+    Check("closing", "the code with which each socket is closed"),
 )
 
 
 def describe() -> Iterator[tuple[str, str, str]]:
     """Every rule as three texts for people: where, what is free or still compared there, why."""
-    for field in FIELD_RULES:
-        yield f"{field.place}: {field.path or 'the whole body'}", field.free.value, field.why
+    for rule in FIELD_RULES:
+        yield rule.name, rule.free.value, rule.why
     for text in TEXT_RULES:
         kept = "counts only as which one it is" if text.named else f"compared as {text.instead}"
         yield f"in any string: {text.name} (`{text.pattern}`)", kept, text.why
@@ -289,4 +345,5 @@ def describe() -> Iterator[tuple[str, str, str]]:
     for status in STATUS_RULES:
         yield f"status of {status.place}", " and ".join(map(str, sorted(status.statuses))) + " are equal", status.why
     for stream in STREAM_RULES:
-        yield f"{stream.name}: {stream.when}", stream.free, stream.why
+        words = "".join(f"; {what}: {', '.join(names)}" for what, names in stream.words.items())
+        yield f"{stream.name}: {stream.when}", stream.free + words, stream.why

@@ -17,8 +17,9 @@ from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol, Union
+from urllib.parse import urlsplit
 
-from msgspec import UNSET, UnsetType, field
+from msgspec import UNSET, UnsetType, field, structs
 
 from comfy_contracts import jsontext
 from comfy_contracts.structs import Lossless, ShapeError
@@ -51,11 +52,13 @@ class NameValue(Lossless, frozen=True):
 
 
 class PostData(Lossless, frozen=True, kw_only=True, rename="camel"):
-    """The body of a request."""
+    """The body of a request. `omitted` is true where it was too large to keep; then `sha256` tells what it was."""
 
     mime_type: str
     text: str | UnsetType = UNSET
     encoding: str | UnsetType = field(default=UNSET, name="_encoding")
+    omitted: bool | UnsetType = field(default=UNSET, name="_omitted")
+    sha256: str | UnsetType = field(default=UNSET, name="_sha256")
 
 
 class Content(Lossless, frozen=True, kw_only=True, rename="camel"):
@@ -218,6 +221,44 @@ def load(source: HarSource) -> Har:
         return Har.from_builtins(value)
     except ShapeError as error:
         raise HarError(f"{name} is not a HAR: {error}") from error
+
+
+_PAGE = frozenset({"document", "font", "manifest", "script", "stylesheet", "texttrack", "preflight"})
+_ROUTES = re.compile(
+    r"(?:/api)?/(?:ws|prompt|queue|history|object_info|system_stats|features|settings|users|view|upload)\b"
+)
+
+
+def of_server(har: Har) -> Har:
+    """What a browser's recording has of a ComfyUI server: what its API was asked, as other recordings have it.
+
+    Left out is what went to other servers or to none (`data:`), what the page is made of, what the browser answered
+    from its cache, requests that got no answer, and headers of HTTP/2 that are none (`:authority`). The server is the
+    first that was asked for one of ComfyUI's routes. Recordings that are not a browser's stay as they are.
+    """
+    asked = (urlsplit(entry.request.url) for entry in har.entries)
+    server = next((url.netloc for url in asked if url.scheme in _SCHEMES and _ROUTES.match(url.path)), None)
+    entries = [_without_pseudo_headers(entry) for entry in har.entries if server is None or _was_asked(entry, server)]
+    return structs.replace(har, log=structs.replace(har.log, entries=entries))
+
+
+_SCHEMES = frozenset({"http", "https", "ws", "wss"})
+
+
+def _was_asked(entry: Entry, server: str) -> bool:
+    return (
+        urlsplit(entry.request.url).netloc == server
+        and entry.resource_type not in _PAGE
+        and "_fromCache" not in entry.extra
+        and (entry.response.status != 0 or entry.resource_type is UNSET)
+    )
+
+
+def _without_pseudo_headers(entry: Entry) -> Entry:
+    headers = [header for header in entry.request.headers if not header.name.startswith(":")]
+    if len(headers) == len(entry.request.headers):
+        return entry
+    return structs.replace(entry, request=structs.replace(entry.request, headers=headers))
 
 
 def dumps(har: Har) -> bytes:

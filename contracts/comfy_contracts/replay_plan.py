@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from msgspec import UNSET
+
 from comfy_contracts import jsontext
 from comfy_contracts.har import Entry, Har
 
@@ -48,8 +50,16 @@ def steps_of(har: Har) -> list[Step]:
                 for position, message in enumerate(entry.messages)
                 if message.type == "send"
             )
-            steps.append(Step("close", index, entry.started + entry.time / 1000))
+            steps.append(Step("close", index, _closed(entry)))
     return sorted(steps, key=lambda step: step.moment)
+
+
+def _closed(socket: Entry) -> float:
+    """When a socket was closed. Browsers tell neither that it was nor when: there it is after all it received."""
+    told = socket.started + socket.time / 1000
+    if socket.web_socket_close is not UNSET:
+        return told
+    return max([told, *(float(message.time) + _TICK_S for message in socket.messages)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -304,6 +304,13 @@ def test_sockets_differ_in_number_and_in_the_way_they_close() -> None:
 # The stream rules
 
 
+def test_untold_close_the_code_is_not_compared() -> None:
+    untold = har(socket(code=None))
+    assert equal(untold, untold)
+    assert told(untold, har(socket(code=1011))) == []
+    assert told(har(socket(code=1011)), untold) == ["socket 0 close code: expected 1011, got null"]
+
+
 def test_cut_run_an_interrupted_one_may_have_any_number_of_steps() -> None:
     recorded = seen(*run(progress=3, most=60, end="execution_interrupted"))
     assert equal(recorded, seen(*run(progress=1, most=60, end="execution_interrupted")))

@@ -57,7 +57,7 @@ def socket(
     path: str = "/ws?clientId=watcher",
     at: float = 0.0,
     until: float = 1000.0,
-    code: int = 1000,
+    code: int | None = 1000,
     host: str = "127.0.0.1:8188",
 ) -> dict[str, Any]:
     """Messages are (seconds after the start, what): a dict is received as JSON, text and bytes as they
