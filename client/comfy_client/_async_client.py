@@ -6,6 +6,7 @@ import random
 import ssl
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +19,15 @@ from comfy_client._async_io import HttpClient, HttpTransport
 from comfy_client._async_jobs import AsyncJob, AsyncListening, AsyncResult, result_of
 from comfy_client._async_link import AsyncLink
 from comfy_client._errors import ComfyError, PromptLost, ServerError, ServerUnreachable, WaitTimeout
-from comfy_client._listeners import Listener
+from comfy_client._listeners import Listener, check_listener
 from comfy_client._plugins import Plugin
 from comfy_client._prompt_state import Phase, Progress, PromptState
 from comfy_client._prompts import (
     AnyWorkflow,
     FollowPath,
     SubmitOptions,
+    check_following,
+    check_options,
     graph_of,
     nodes_of,
     prompt_body,
@@ -40,6 +43,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
 
+_TIMEOUT_S = 30.0
+
+
 class AsyncClient(AsyncApi):
     """A client of one ComfyUI server.
 
@@ -52,10 +58,12 @@ class AsyncClient(AsyncApi):
 
     `headers`, `cookies`, `auth`, `verify`, `timeout`, `trust_env` and `transport` are those of httpx, and count for the
     WebSocket too (the transport does not, nor does a `timeout`: see `socket`). Instead of them, `http_client` may be
-    one of your own; it is not closed then, and `verify` is what the WebSocket has to go by.
+    one of your own; it is neither changed nor closed then, and `verify` and `trust_env` are what the WebSocket has to
+    go by.
 
     `retries` says when failed calls are made again, `pace` how often prompts are looked after, and `socket` how the
-    WebSocket is kept. Raises `ValueError` where `base_url` is no server.
+    WebSocket is kept. Raises `ValueError` where `base_url` is no server, and `TypeError` for `http_client` along with
+    what that should have been made with.
     """
 
     def __init__(
@@ -68,7 +76,7 @@ class AsyncClient(AsyncApi):
         cookies: Mapping[str, str] | None = None,
         auth: httpx.Auth | tuple[str, str] | None = None,
         verify: bool | ssl.SSLContext = True,
-        timeout: float | httpx.Timeout | None = 30.0,
+        timeout: float | httpx.Timeout | None = _TIMEOUT_S,
         trust_env: bool = True,
         transport: HttpTransport | None = None,
         http_client: HttpClient | None = None,
@@ -77,8 +85,13 @@ class AsyncClient(AsyncApi):
         socket: SocketSettings | None = None,
     ) -> None:
         url = base_url_of(base_url)
-        if http_client is not None and http_client.base_url.host:
-            url = http_client.base_url
+        if http_client is not None:
+            made_with = {"headers": headers, "cookies": cookies, "auth": auth, "transport": transport}
+            given = [name for name, value in made_with.items() if value is not None]
+            given += ["timeout"] if timeout != _TIMEOUT_S else []
+            if given:
+                raise TypeError(f"give {', '.join(given)} to the http_client of your own: it is used as it is")
+            url = http_client.base_url if http_client.base_url.host else url
         context = _context(url, verify, trust_env)
         self._owns_http = http_client is None
         http = http_client or HttpClient(
@@ -91,14 +104,12 @@ class AsyncClient(AsyncApi):
             trust_env=trust_env,
             transport=transport,
         )
-        if not http.base_url.host:
-            http.base_url = url
-        if user is not None:
-            http.headers["Comfy-User"] = user
         rng = random.Random()
         self._rng = rng
         self._link = AsyncLink(
             http=http,
+            base_url=url,
+            headers={} if user is None else {"Comfy-User": user},
             client_id=uuid.uuid4().hex if client_id is None else client_id,
             tracker=Tracker(pace or Pace(), rng),
             retries=retries or Retries(),
@@ -115,7 +126,7 @@ class AsyncClient(AsyncApi):
     @property
     def base_url(self) -> str:
         """The server's URL."""
-        return str(self._link.http.base_url)
+        return str(self._link.base_url)
 
     @property
     def connected(self) -> bool:
@@ -134,7 +145,7 @@ class AsyncClient(AsyncApi):
         workflow: AnyWorkflow,
         *,
         timeout: float | None = None,
-        on_progress: Callable[[Progress], Any] | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
         fetch: bool = False,
         **options: Unpack[SubmitOptions],
     ) -> AsyncResult:
@@ -144,6 +155,8 @@ class AsyncClient(AsyncApi):
         `fetch` the files are fetched as well, as `Result.fetch` does. All else is as for `submit`, and `on_progress` as
         for `Job.on_progress`. Raises as `submit`, `Job.result` and `Result.fetch` do.
         """
+        if on_progress is not None:
+            check_listener(on_progress)
         job = await self.submit(workflow, **options)
         if on_progress is not None:
             job.on_progress(on_progress)
@@ -151,12 +164,18 @@ class AsyncClient(AsyncApi):
         return await result.fetch() if fetch else result
 
     async def submit(self, workflow: AnyWorkflow, **options: Unpack[SubmitOptions]) -> AsyncJob:
-        """Put a workflow into the queue, once, whatever the network does (protocol 3).
+        """Put a workflow into the queue, and never twice (protocol 3).
 
-        The options are those of `SubmitOptions`. A `Workflow` is checked before it is sent.
+        The options are those of `SubmitOptions`. A `Workflow` is checked before it is sent. It is sent again only where
+        the first request cannot have been taken: the connection was refused, or the server answered that it failed,
+        and has the prompt neither in its queue nor in its history. After a request without an answer it is looked for,
+        for as long as attempts would have taken; where it does not turn up, the error says that it still may, and its
+        `prompt_id` is that of the prompt.
 
-        Raises `WorkflowError`, `PromptRejected`, `ServerUnreachable`, `ServerError` and `ProtocolError`.
+        Raises `WorkflowError`, `PromptRejected`, `ServerUnreachable`, `ServerError` and `ProtocolError`; `TypeError` or
+        `ValueError` for options that there are not.
         """
+        check_options(options)
         seed, targets, own_id = options.get("seed"), options.get("targets"), options.get("prompt_id")
         path = options.get("path", "auto")
         wanted = None if targets is None else [targets] if isinstance(targets, str) else list(targets)
@@ -179,27 +198,35 @@ class AsyncClient(AsyncApi):
             senders=senders_of(graph),
             poll_interval=options.get("poll_interval"),
         )
+        wanted_call = calls.post_prompt(body, titles_of(graph))
         try:
-            await self._ensure_socket(path, prompt_id)
-            await self._link.post(calls.post_prompt(body, titles_of(graph)), state, minted=own_id is None)
+            provable = await self._prepare(state, path, is_new=own_id is None)
+            await self._link.post(wanted_call, state, provable=provable)
         except ComfyError:
             await self._link.settle()
             raise
+        except BaseException:
+            self._link.drop()
+            raise
         return AsyncJob(self._link, state)
 
-    async def _ensure_socket(self, path: FollowPath, prompt_id: str) -> None:
-        if path == "polling":
-            return
+    async def _prepare(self, state: PromptState, path: FollowPath, *, is_new: bool) -> bool:
+        """Get a socket, and know what the history has under the id, before a prompt is posted; whether it is known."""
         try:
-            await self._link.connect()
-        except BaseException as error:
-            # Only those without a socket are the server's own affair: the POST will tell whether it is there.
-            if path == "websocket" or not isinstance(error, (ServerUnreachable, ServerError)):
-                self._link.untrack(prompt_id)
-                raise
+            if path == "websocket":
+                await self._link.connect()
+            elif path == "auto":
+                # The POST will tell whether the server is there.
+                with suppress(ServerUnreachable, ServerError):
+                    await self._link.connect_if_due()
+            return is_new or await self._link.note_earlier(state)
+        except BaseException:
+            self._link.untrack(state.prompt_id)
+            raise
 
     def job(self, prompt_id: str, *, path: FollowPath = "auto", poll_interval: float | None = None) -> AsyncJob:
         """Follow a prompt that was submitted before, maybe by others: theirs is known by what the server is asked."""
+        check_following(path, poll_interval)
         state = self._link.attach(prompt_id, uses_socket=path != "polling", poll_interval=poll_interval)
         return AsyncJob(self._link, state)
 
@@ -216,17 +243,22 @@ class AsyncClient(AsyncApi):
 
     async def prompt_status(self, prompt_id: str) -> Phase:
         """How far a prompt is: asks the server once. `lost` is one that it does not know."""
+        state = await self._asked(prompt_id)
+        return "lost" if state.phase == "submitted" else state.phase
+
+    async def _asked(self, prompt_id: str) -> PromptState:
+        """What the server says of a prompt: the queue first, for the history may tell of an earlier run."""
         state = PromptState(prompt_id)
         queue = await self.queue()
         if any(item.prompt_id == prompt_id for item in queue.queue_running):
-            return "running"
-        if any(item.prompt_id == prompt_id for item in queue.queue_pending):
-            return "queued"
-        entry = await self.history_entry(prompt_id)
-        if entry is None:
-            return "lost"
-        state.end_with(entry)
-        return state.phase
+            state.running()
+        elif any(item.prompt_id == prompt_id for item in queue.queue_pending):
+            state.queued_at(None)
+        else:
+            entry = await self.history_entry(prompt_id)
+            if entry is not None:
+                state.end_with(entry)
+        return state
 
     async def prompt_result(self, prompt_id: str) -> AsyncResult:
         """What a finished prompt made: asks the server once.
@@ -234,16 +266,11 @@ class AsyncClient(AsyncApi):
         Raises `ExecutionFailed`, `ExecutionInterrupted`, `PromptLost` where the server does not know it, and
         `WaitTimeout` where it is not over yet.
         """
-        state = PromptState(prompt_id)
-        entry = await self.history_entry(prompt_id)
-        if entry is None:
-            phase = await self.prompt_status(prompt_id)
-            if phase in ("running", "queued"):
-                raise WaitTimeout(f"prompt {prompt_id}", 0.0, phase)
-            entry = await self.history_entry(prompt_id)
-        if entry is None:
+        state = await self._asked(prompt_id)
+        if state.phase in ("running", "queued"):
+            raise WaitTimeout(f"prompt {prompt_id}", 0.0, state.phase)
+        if not state.ended:
             raise PromptLost(prompt_id)
-        state.end_with(entry)
         return result_of(state, self._link)
 
     async def prompt_outputs(self, prompt_id: str) -> dict[str, dict[str, Any]]:
@@ -259,6 +286,7 @@ class AsyncClient(AsyncApi):
         wait in the end (protocol 6.9). By `polling`, or where `auto` gets no socket, the server is only asked whether
         it is there. Raises `ServerUnreachable` and `ServerError`.
         """
+        check_following(path)
         if path != "polling":
             try:
                 await self._link.connect()
@@ -283,6 +311,7 @@ class AsyncClient(AsyncApi):
         Connects, and connects again when the socket is lost. Ends after `timeout` seconds, or when the client is
         closed. By `polling`, and while `auto` has no socket, there is a `status` every `poll_interval` seconds.
         """
+        check_following(path, poll_interval)
         return AsyncListening(self._link, timeout, path, poll_interval)
 
     def on(self, name: str, listener: Listener) -> Callable[[], None]:
@@ -308,10 +337,15 @@ class AsyncClient(AsyncApi):
 
     def use(self, plugin: Plugin) -> None:
         """Let a plugin see and change all that is sent, and see what comes; the first one used is the outermost."""
+        check_listener(plugin.on_event)
         self._link.plugins.append(plugin)
 
     async def close(self) -> None:
-        """Close all connections. What waits gets `ClientClosed`; prompts go on. Closing twice is fine."""
+        """Close all connections. What waits gets `ClientClosed`; prompts go on. Closing twice is fine.
+
+        A thread of a blocking client that waits for the answer to a request gets it then: nobody can break that off,
+        so it lasts until the answer, or the `timeout`, has come.
+        """
         try:
             await self._link.close()
         finally:

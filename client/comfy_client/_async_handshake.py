@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import httpx
 
-from comfy_client._async_io import AsyncSocket, HttpClient
+from comfy_client._async_io import AsyncSocket, HttpClient, exchange
 from comfy_client._plugins import Plugin, chained
-from comfy_client._socket_settings import SocketRefused, SocketSettings
+from comfy_client._socket_settings import SocketLost, SocketRefused, SocketSettings
 
 _HEADERS_OF_EVERY_REQUEST = frozenset(
     {"host", "connection", "upgrade", "accept", "accept-encoding", "content-length", "user-agent"}
@@ -19,13 +20,13 @@ _HEADERS_OF_EVERY_REQUEST = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class AsyncHandshake:
-    """What a WebSocket is opened with. `timeout` is of each attempt, in seconds."""
+    """What a WebSocket is opened with, until the time `until`."""
 
     http: HttpClient
     plugins: Sequence[Plugin]
     ssl_context: ssl.SSLContext | None
     settings: SocketSettings
-    timeout: float
+    until: float
 
     async def open(self, wanted: httpx.Request) -> AsyncSocket:
         """Open a WebSocket by the request `wanted`.
@@ -44,7 +45,7 @@ class AsyncHandshake:
                     except SocketRefused as error:
                         refusal, response = error, _shown(error, wanted)
                 else:
-                    response = await self.http.send(request)
+                    response = await exchange(self.http, request, self.left())
                 request = flow.send(response)
         except StopIteration:
             raise refusal from None
@@ -64,7 +65,7 @@ class AsyncHandshake:
                     except SocketRefused as error:
                         refusal, response = error, _shown(error, wanted)
                 else:
-                    response = await self.http.send(request, auth=None)
+                    response = await exchange(self.http, request, self.left(), auth=None)
                 request = await flow.asend(response)
         except StopAsyncIteration:
             raise refusal from None
@@ -76,7 +77,14 @@ class AsyncHandshake:
         headers = {
             name: value for name, value in request.headers.items() if name.lower() not in _HEADERS_OF_EVERY_REQUEST
         }
-        return await AsyncSocket.open(url, headers, self.ssl_context, self.settings, self.timeout)
+        return await AsyncSocket.open(url, headers, self.ssl_context, self.settings, self.left())
+
+    def left(self) -> float:
+        """How many seconds are left. Raises `SocketLost` where there are none."""
+        left = self.until - time.monotonic()
+        if left <= 0:
+            raise SocketLost("timed out")
+        return left
 
 
 def _shown(refusal: SocketRefused, request: httpx.Request) -> httpx.Response:

@@ -16,11 +16,11 @@ from comfy_client._errors import (
     ClientClosed,
     ExecutionFailed,
     ExecutionInterrupted,
-    NotFound,
     PromptLost,
     ServerError,
     WaitTimeout,
 )
+from comfy_client._listeners import check_listener
 from comfy_client._models import OutputFile, SocketImage, output_files, output_texts
 from comfy_client._prompt_state import Phase, Progress, PromptState
 from comfy_client._prompts import FollowPath
@@ -59,7 +59,7 @@ class AsyncOutput:
     @property
     def url(self) -> str:
         """Where it can be fetched."""
-        return str(self._link.http.build_request("GET", "/view", params=self._params()).url)
+        return str(self._link.request("GET", "/view", params=self._params()).url)
 
     async def read(self) -> bytes:
         """Its content; fetched once. Raises `NotFound` where the server has it no longer, and as all calls do."""
@@ -139,6 +139,12 @@ def result_of(state: PromptState, link: AsyncLink) -> AsyncResult:
     return AsyncResult(state.prompt_id, dict(state.outputs), state.entry, files, list(state.sent))
 
 
+def _until(timeout: float | None) -> float:
+    if timeout is not None and timeout != timeout:
+        raise ValueError(f"a timeout is a number of seconds, or None to wait for ever, not {timeout}")
+    return _FOREVER if timeout is None else time.monotonic() + timeout
+
+
 class AsyncEvents:
     """The events of one prompt, from its beginning on; ends after `Ended`.
 
@@ -147,7 +153,7 @@ class AsyncEvents:
 
     def __init__(self, link: AsyncLink, state: PromptState) -> None:
         self._link, self._state = link, state
-        self._reader = state.subscribe()
+        self._reader = link.subscribe(state)
 
     def __aiter__(self) -> AsyncEvents:
         return self
@@ -156,7 +162,7 @@ class AsyncEvents:
         """The next event. Raises as `Job.wait` does, but for the timeout."""
         while True:
             ended = self._state.ended
-            event = self._reader.pop()
+            event = self._link.next_event(self._reader)
             if event is not None:
                 return event
             if ended:
@@ -170,6 +176,7 @@ class AsyncJob:
 
     def __init__(self, link: AsyncLink, state: PromptState) -> None:
         self._link, self._state = link, state
+        self._result: AsyncResult | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.prompt_id}: {self._state.phase}>"
@@ -196,10 +203,14 @@ class AsyncJob:
 
     def progress(self) -> Progress:
         """How far it is, as far as is known: it is learned while somebody waits."""
-        return self._state.progress()
+        return self._link.progress(self._state)
 
-    def on_progress(self, listener: Callable[[Progress], Any]) -> Callable[[], None]:
-        """Call `listener` whenever something happens to it, while somebody waits; what is returned takes it off."""
+    def on_progress(self, listener: Callable[[Progress], None]) -> Callable[[], None]:
+        """Call `listener` whenever something happens to it, while somebody waits; what is returned takes it off.
+
+        Raises `TypeError` for a function that must be awaited: nobody would.
+        """
+        check_listener(listener)
         self._state.progress_listeners.append(listener)
 
         def off() -> None:
@@ -213,18 +224,17 @@ class AsyncJob:
         return AsyncEvents(self._link, self._state)
 
     async def status(self) -> Phase:
-        """How far it is: asks the server."""
-        if not self._state.ended:
-            await self._link.look(self._state)
-        return self._state.phase
+        """How far it is: asks the server. `lost` is one that it does not know at this moment; `wait` asks again."""
+        return self._state.phase if self._state.ended else await self._link.look(self._state)
 
     async def wait(self, timeout: float | None = None) -> Phase:
         """Wait until it is over, and say how it ended: `success`, `error`, `interrupted` or `lost`.
 
         `timeout` is in seconds. Raises `WaitTimeout` after it, and `ServerUnreachable` or `ServerError` where the
-        server has not answered for long; the prompt may go on then, and can be waited for again.
+        server has not answered for long, or says that it wants other credentials, and `ProtocolError` where nobody can
+        read what it says; the prompt may go on then, and can be waited for again.
         """
-        until = _FOREVER if timeout is None else time.monotonic() + timeout
+        until = _until(timeout)
         try:
             while not self._state.ended:
                 if timeout is not None and time.monotonic() >= until:
@@ -241,7 +251,9 @@ class AsyncJob:
         Raises as `wait` does; `ExecutionFailed`, `ExecutionInterrupted` or `PromptLost` where it did not end well.
         """
         await self.wait(timeout)
-        return result_of(self._state, self._link)
+        if self._result is None:
+            self._result = result_of(self._state, self._link)
+        return self._result
 
     async def cancel(self) -> bool:
         """Take it out of the queue, or interrupt it; whether there was something to cancel.
@@ -251,13 +263,11 @@ class AsyncJob:
         if self._state.ended:
             return False
         try:
-            cancelled = await self._link.call(calls.cancel_job(self.prompt_id))
-        except NotFound:
-            cancelled = await self._cancel_on_old_server()
+            return await self._link.cancel(calls.cancel_job(self.prompt_id), self._state)
         except ServerError as error:
-            if error.status != 405:
+            if error.status not in (404, 405):
                 raise
-            cancelled = await self._cancel_on_old_server()
+        cancelled = await self._cancel_on_old_server()
         if cancelled:
             self._link.cancelled(self._state)
         return cancelled
@@ -281,7 +291,7 @@ class AsyncListening:
         self._tap = link.tap()
         self._path = path
         self._poll_interval = poll_interval
-        self._until = _FOREVER if timeout is None else time.monotonic() + timeout
+        self._until = _until(timeout)
 
     @property
     def dropped(self) -> int:
@@ -295,7 +305,7 @@ class AsyncListening:
         """The next event; ends when the time is over, or the client is closed."""
         while True:
             version = self._tap.version
-            event = self._tap.pop()
+            event = self._link.pop(self._tap)
             if event is not None:
                 return event
             if time.monotonic() >= self._until:

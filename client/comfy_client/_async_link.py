@@ -17,12 +17,16 @@ from comfy_client._errors import (
     ServerError,
     ServerUnreachable,
     WorkflowError,
+    maybe_queued,
 )
-from comfy_client._prompt_state import PromptState
-from comfy_client._retries import Retries
+from comfy_client._event_log import EventLog
+from comfy_client._prompt_state import Phase, Progress, PromptState
+from comfy_client._retries import Retries, is_refused, may_arrive_late, was_sent
+from comfy_client.events import Event
 from comfy_contracts.prompts import PromptAccepted
 
-_TEMPORARY = frozenset({408, 425, 429})
+_MAY_PASS = frozenset({404, 408, 425, 429})
+"""Statuses below 500 that a proxy, or a server that starts, may answer for a while."""
 
 _DRAIN_S = 0.001
 
@@ -43,8 +47,9 @@ class AsyncLink(AsyncChannel):
     ) -> PromptState:
         """Follow a prompt that is about to be posted. Raises `WorkflowError` for the id of one that is under way."""
         self.check_open()
+        calls.sendable(prompt_id)
         try:
-            with self._news:
+            with self.lock:
                 return self.tracker.submitting(
                     prompt_id,
                     now(),
@@ -58,69 +63,112 @@ class AsyncLink(AsyncChannel):
 
     def untrack(self, prompt_id: str) -> None:
         """Follow a prompt no longer that was not posted."""
-        with self._news:
+        with self.lock:
             self.tracker.rejected(prompt_id)
 
     def attach(self, prompt_id: str, *, uses_socket: bool, poll_interval: float | None) -> PromptState:
-        """Follow a prompt that was posted before."""
+        """Follow a prompt that was posted before. Raises `InvalidName`."""
         self.check_open()
-        with self._news:
+        calls.sendable(prompt_id)
+        with self.lock:
             return self.tracker.attach(prompt_id, now(), uses_socket=uses_socket, poll_interval=poll_interval)
 
+    def subscribe(self, state: PromptState) -> EventLog:
+        """A reader of the events of a prompt; `next_event` reads."""
+        with self.lock:
+            return state.subscribe()
+
+    def next_event(self, reader: EventLog) -> Event | None:
+        """The oldest event that waits; None where none does."""
+        with self.lock:
+            return reader.pop()
+
+    def progress(self, state: PromptState) -> Progress:
+        """A snapshot of a prompt."""
+        with self.lock:
+            return state.progress()
+
+    async def cancel(self, wanted: Call[bool], state: PromptState) -> bool:
+        """Cancel a prompt; whether there was something to cancel, also where the answer that said so was lost."""
+        try:
+            cancelled, attempts = await self.counted(wanted)
+        except ServerUnreachable:
+            self.cancelled(state)
+            raise
+        if cancelled or attempts > 1:
+            self.cancelled(state)
+        return cancelled or (attempts > 1 and await self.look(state) == "interrupted")
+
     def cancelled(self, state: PromptState) -> None:
-        """The server has said that it cancels a prompt."""
-        with self._news:
+        """The server was told to cancel a prompt."""
+        with self.lock:
             self.tracker.cancelled(state.prompt_id, now())
         self._spread()
 
-    async def post(self, wanted: Call[PromptAccepted], state: PromptState, *, minted: bool) -> None:
-        """Post the prompt of `state`, once, however often it must be sent.
+    async def note_earlier(self, state: PromptState) -> bool:
+        """Keep what the history has under the id of a prompt that is about to be posted; whether it could be asked."""
+        try:
+            state.stale = await self.call(calls.history_of(state.prompt_id))
+        except (ServerUnreachable, ServerError, ProtocolError):
+            return False
+        return True
 
-        After a failure the queue and the history tell whether it arrived; in the history only an id that this client
-        has `minted` proves that. Raises `PromptRejected` and the errors of `call`.
+    async def post(self, wanted: Call[PromptAccepted], state: PromptState, *, provable: bool) -> None:
+        """Post the prompt of `state`, again only where the server has surely not taken it.
+
+        After a failure the queue and the history tell whether it arrived; an entry of the history proves that where
+        the id is new, or it is known what the history had before: where it is `provable`. Raises `PromptRejected` and
+        the errors of `call`.
         """
         answer = None
         try:
-            answer = await self._posted(wanted, state.prompt_id, minted)
+            answer = await self._posted(wanted, state, provable)
         finally:
-            with self._news:
+            with self.lock:
                 if answer is None:
                     self.tracker.rejected(state.prompt_id)
                 else:
                     self.tracker.accepted(state.prompt_id, answer, now())
             self._spread()
 
-    async def _posted(self, wanted: Call[PromptAccepted], prompt_id: str, minted: bool) -> PromptAccepted:
-        attempt = 1
-        while True:
-            failure, outcome = await self.attempt(wanted, None)
-            if failure is None:
-                accepted: PromptAccepted = outcome
-                return accepted
-            if isinstance(outcome, PromptRejected):
+    async def _posted(self, wanted: Call[PromptAccepted], state: PromptState, provable: bool) -> PromptAccepted:
+        attempt, is_open = 1, False
+        failure, outcome = await self.attempt(wanted, None)
+        while failure is not None:
+            if isinstance(outcome, PromptRejected) or is_refused(failure):
                 raise outcome
+            is_open = is_open or may_arrive_late(failure)
             wait = self.retries.wait_to_post_again(failure, attempt, random=self.rng.random())
             if wait is not None:
                 await sleep(wait)
-            arrived = await self._arrived(prompt_id, minted)
-            if arrived is not None:
-                return arrived
+            if was_sent(failure):
+                arrived, is_known = await self._arrived(state, provable)
+                if arrived is not None:
+                    return arrived
+                is_open = is_open or not is_known
             if wait is None:
-                raise outcome
+                raise maybe_queued(outcome, state.prompt_id) if is_open else outcome
             attempt += 1
+            if not is_open:
+                failure, outcome = await self.attempt(wanted, None)
+        accepted: PromptAccepted = outcome
+        return accepted
 
-    async def _arrived(self, prompt_id: str, minted: bool) -> PromptAccepted | None:
-        """What the server would have answered to a POST that it took, None where it did not, or cannot be asked."""
-        once = Retries(attempts=1)
-        with suppress(ComfyError):
+    async def _arrived(self, state: PromptState, provable: bool) -> tuple[PromptAccepted | None, bool]:
+        """What the server would have answered to a POST that it took, or None; and whether it could be asked."""
+        once, prompt_id = Retries(attempts=1), state.prompt_id
+        try:
             queue = await self.call(calls.queue(), retries=once)
             for item in (*queue.queue_running, *queue.queue_pending):
                 if item.prompt_id == prompt_id:
-                    return PromptAccepted(prompt_id, item.number, {})
-            entry = await self.call(calls.history_of(prompt_id), retries=once) if minted else None
-            if entry is not None:
-                return PromptAccepted(prompt_id, entry.prompt.number, {})
-        return None
+                    return PromptAccepted(prompt_id, item.number, {}), True
+            entry = await self.call(calls.history_of(prompt_id), retries=once) if provable else None
+        except (ServerUnreachable, ServerError, ProtocolError) as error:
+            logger.info("whether prompt %s was queued is not known: %s", prompt_id, error)
+            return None, False
+        if entry is not None and entry != state.stale:
+            return PromptAccepted(prompt_id, entry.prompt.number, {}), True
+        return None, True
 
     async def advance(self, state: PromptState, until: float) -> None:
         """Do the next thing for a prompt, or wait for news of it, at most until the time `until`.
@@ -128,73 +176,78 @@ class AsyncLink(AsyncChannel):
         Raises `ServerUnreachable` or `ServerError` where the server has not answered for too long.
         """
         self.check_open()
-        with self._news:
+        with self.lock:
             version = state.version
             action = self.tracker.next_action(state.prompt_id, now())
         if isinstance(action, (PollHistory, PollQueue)) and state.end_message is None:
             # What has come already is told first: an answer about the end would leave it out.
             await self.wait(state, version, min(now() + _DRAIN_S, until), only_reading=True)
-        with self._news:
-            if state.version != version:
-                return
-            action = self.tracker.next_action(state.prompt_id, now())
-            if not isinstance(action, (WaitUntil, Nothing, GiveUp)):
-                self.tracker.begin(action)
-        if isinstance(action, WaitUntil):
-            await self.wait(state, version, min(action.at, until))
-        elif isinstance(action, GiveUp):
-            await self._last_try(state)
-        elif not isinstance(action, Nothing):
-            self._hand_over()
-            try:
-                await self._do(action, until)
-            finally:
-                with self._news:
-                    self.tracker.finish(action)
+        begun: Action | None = None
+        try:
+            with self.lock:
+                if state.version != version:
+                    return
+                action = self.tracker.next_action(state.prompt_id, now())
+                if not isinstance(action, (WaitUntil, Nothing, GiveUp)):
+                    begun = action
+                    self.tracker.begin(begun)
+            if isinstance(action, WaitUntil):
+                await self.wait(state, version, min(action.at, until))
+            elif isinstance(action, GiveUp):
+                await self._last_try(state, until)
+            elif begun is not None:
+                self._hand_over()
+                await self._do(begun, until)
+        finally:
+            if begun is not None:
+                with self.lock:
+                    self.tracker.finish(begun)
                 self._spread()
 
-    async def look(self, state: PromptState) -> None:
-        """Ask the server for a prompt now."""
+    async def look(self, state: PromptState) -> Phase:
+        """Ask the server for a prompt now. One that it does not know is `lost`, or `interrupted` if cancelled."""
         await self._poll(PollQueue(), None)
-        if not state.ended and state.phase != "running":
+        if not state.ended and self._whereabouts(state) is None:
             await self._poll(PollHistory(state.prompt_id), None)
         self._spread()
+        if state.ended:
+            return state.phase
+        return self._whereabouts(state) or ("interrupted" if self.tracker.is_cancelled(state.prompt_id) else "lost")
+
+    def _whereabouts(self, state: PromptState) -> Phase | None:
+        with self.lock:
+            return self.tracker.whereabouts(state.prompt_id)
 
     async def _do(self, action: Action, until: float) -> None:
-        timeout = None if until == float("inf") else max(until - now(), 0.01)
         if isinstance(action, Reconnect):
             with suppress(ComfyError):
-                await self.connect(timeout, anew=True)
+                await self.connect(min(self.patience(), until - now()), anew=True)
             return
+        asked_at = now()
         try:
-            await self._poll(action, timeout)
+            await self._poll(action, self.request_timeout(until))
         except (ServerUnreachable, ServerError, ProtocolError) as error:
-            if isinstance(error, ServerError) and error.status < 500 and error.status not in _TEMPORARY:
+            if isinstance(error, ServerError) and error.status < 500 and error.status not in _MAY_PASS:
                 raise
             logger.info("%s", error)
-            with self._news:
-                self.tracker.poll_failed(action, now())
+            with self.lock:
+                unreadable = isinstance(error, ProtocolError)
+                self.tracker.poll_failed(action, now(), asked_at=asked_at, unreadable=unreadable)
 
     async def _poll(self, action: Action, timeout: float | None) -> None:
         once = Retries(attempts=1)
-        timeout = self._request_timeout(timeout)
         asked_at = now()
         if isinstance(action, PollQueue):
             queue = await self.call(calls.queue(), retries=once, timeout=timeout)
-            with self._news:
+            with self.lock:
                 self.tracker.queue(queue, asked_at, now())
         elif isinstance(action, PollHistory):
             entry = await self.call(calls.history_of(action.prompt_id), retries=once, timeout=timeout)
-            with self._news:
+            with self.lock:
                 self.tracker.history(action.prompt_id, entry, asked_at, now())
 
-    async def _last_try(self, state: PromptState) -> None:
+    async def _last_try(self, state: PromptState, until: float) -> None:
         """The server has not answered for long: ask once more, and let the error out."""
-        with self._news:
+        with self.lock:
             self.tracker.try_again()
-        await self._poll(PollHistory(state.prompt_id), None)
-
-    def _request_timeout(self, left: float | None) -> float | None:
-        """The timeout of one request when `left` seconds are left, in seconds; None is httpx's own."""
-        own = self.http.timeout.read
-        return None if left is None or (own is not None and own <= left) else left
+        await self._poll(PollHistory(state.prompt_id), self.request_timeout(until))

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 from urllib.parse import quote
 
-from comfy_client._errors import ComfyError, PromptRejected
+from comfy_client._errors import ComfyError, InvalidName, PromptRejected
+from comfy_client._leniency import readable_answer, readable_history
 from comfy_contracts import jsontext
 from comfy_contracts.prompts import PromptAccepted, PromptRefused
 from comfy_contracts.results import (
@@ -43,7 +44,7 @@ class Answer:
         """The JSON value of the body. Raises `ShapeError` where it is not JSON."""
         try:
             return jsontext.loads(self.content)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ShapeError(f"the answer is not JSON: {error}") from error
 
     def text(self) -> str:
@@ -61,7 +62,7 @@ class Upload:
 
 @dataclass(frozen=True)
 class Call(Generic[T]):
-    """One request. `read` makes its result of an answer with a status below 400, and raises `ShapeError`.
+    """One request. `read` makes its result of an answer with a status from 200 to 299, and raises `ShapeError`.
 
     `repeatable` says that sending it twice does no more than sending it once. `refusal` makes an error of an answer of
     400 where the call has its own. `form` and `file` make a multipart body, `content` a raw one.
@@ -78,6 +79,19 @@ class Call(Generic[T]):
     repeatable: bool = True
     refusal: Callable[[Answer], ComfyError] | None = None
 
+    def __post_init__(self) -> None:
+        for text in (*self.params.values(), *(self.form or {}).values(), self.file.filename if self.file else ""):
+            sendable(text)
+
+
+def sendable(text: str) -> str:
+    """The same text. Raises `InvalidName` where no request can carry it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidName(text) from None
+    return text
+
 
 def _json(answer: Answer) -> Any:
     return answer.json()
@@ -88,6 +102,8 @@ def _nothing(_answer: Answer) -> None:
 
 
 def _bytes(answer: Answer) -> bytes:
+    if answer.status != 200:
+        raise ShapeError(f"a file comes with status 200, not {answer.status}")
     return answer.content
 
 
@@ -121,11 +137,11 @@ def _flag(name: str) -> Callable[[Answer], bool]:
 
 
 def _given(**params: str | int | None) -> Params:
-    return {name: str(value) for name, value in params.items() if value is not None}
+    return {name: sendable(str(value)) for name, value in params.items() if value is not None}
 
 
-def _segment(text: str) -> str:
-    return quote(text, safe="")
+def _segment(text: str, safe: str = "") -> str:
+    return quote(sendable(text), safe=safe)
 
 
 # Prompts
@@ -141,7 +157,7 @@ def post_prompt(body: Mapping[str, Any], titles: Mapping[str, str]) -> Call[Prom
     return Call(
         "POST",
         "/prompt",
-        lambda answer: PromptAccepted.from_builtins(answer.json()),
+        lambda answer: PromptAccepted.from_builtins(readable_answer(answer.json())),
         json=dict(body),
         repeatable=False,
         refusal=refusal,
@@ -166,13 +182,13 @@ def change_queue(*, delete: Sequence[str] = (), clear: bool = False) -> Call[Non
 def history(max_items: int | None, offset: int | None) -> Call[dict[str, HistoryEntry]]:
     """GET /history (protocol 4.3)."""
     params = _given(max_items=max_items, offset=offset)
-    return Call("GET", "/history", lambda answer: read_history(answer.json()), params)
+    return Call("GET", "/history", lambda answer: read_history(readable_history(answer.json())), params)
 
 
 def history_of(prompt_id: str) -> Call[HistoryEntry | None]:
     """GET /history/{prompt_id} (protocol 4.3)."""
     path = f"/history/{_segment(prompt_id)}"
-    return Call("GET", path, lambda answer: read_history(answer.json()).get(prompt_id))
+    return Call("GET", path, lambda answer: read_history(readable_history(answer.json())).get(prompt_id))
 
 
 def change_history(*, delete: Sequence[str] = (), clear: bool = False) -> Call[None]:
@@ -279,7 +295,7 @@ def model_files(folder: str) -> Call[list[dict[str, Any]]]:
 
 def model_preview(folder: str, path_index: int, filename: str) -> Call[bytes]:
     """GET /experiment/models/preview/… (protocol 2.3)."""
-    path = f"/experiment/models/preview/{_segment(folder)}/{path_index}/{quote(filename)}"
+    path = f"/experiment/models/preview/{_segment(folder)}/{path_index}/{_segment(filename, '/')}"
     return Call("GET", path, _bytes)
 
 

@@ -13,6 +13,8 @@
     ├── ServerError              an answer with a status that means failure
     │   └── NotFound             404
     ├── ProtocolError            an answer that no ComfyUI server gives
+    ├── InvalidName              a name or an id that no request can carry
+    ├── MetadataError            a picture whose metadata cannot be read
     └── ClientClosed             this client was closed
 
 Every error keeps what it is about as attributes, makes its text from them, and can be pickled.
@@ -183,7 +185,12 @@ class WaitTimeout(ComfyError, TimeoutError):
 
 
 class ServerUnreachable(ComfyError, ConnectionError):
-    """The server gave no answer. `url` is what was asked, `reason` what the network said."""
+    """The server gave no answer. `url` is what was asked, `reason` what the network said.
+
+    `prompt_id` is that of a prompt that may have been queued all the same; None where none was posted.
+    """
+
+    prompt_id: str | None = None
 
     def __init__(self, url: str, reason: str) -> None:
         self.url = url
@@ -193,17 +200,26 @@ class ServerUnreachable(ComfyError, ConnectionError):
 
 
 class ServerError(ComfyError):
-    """The server answered with a status that means failure. `body` is the text that came with it, maybe empty."""
+    """The server answered with another status than 200 to 299. `body` is the text that came with it, maybe empty.
 
-    def __init__(self, method: str, url: str, status: int, body: str = "") -> None:
+    `location` is where a redirection leads to; None where it is none. `prompt_id` is as of `ServerUnreachable`.
+    """
+
+    prompt_id: str | None = None
+
+    def __init__(self, method: str, url: str, status: int, body: str = "", location: str | None = None) -> None:
         self.method = method
         self.url = url
         self.status = status
         self.body = body
+        self.location = location
         said = body.strip()[:_BODY_CHARS_MAX] or "no text"
         super().__init__(f"{method} {url} was answered {status}: {said}. {self._advice()}")
 
     def _advice(self) -> str:
+        if self.status < 400:
+            where = f"It redirects to {self.location}" if self.location else "That is no answer to it"
+            return f"{where}: give the client the URL of ComfyUI itself, or the credentials that are wanted there"
         if self.status in (401, 403):
             return "The server, or a proxy before it, wants other credentials or another Origin"
         if self.status == 404:
@@ -230,11 +246,34 @@ class ProtocolError(ComfyError):
         super().__init__(f"{what} cannot be understood: {problem}. Does a ComfyUI server listen there?")
 
 
+class InvalidName(ComfyError, ValueError):
+    """A name or an id holds half a character (a lone surrogate), so that no request can carry it. `name` is that."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"{name!r} holds half a character, which no request can carry: give the name as it is")
+
+
+class MetadataError(ComfyError, ValueError):
+    """The metadata of a picture cannot be read: it is no PNG, WEBP or JPEG, or it is damaged."""
+
+
 class ClientClosed(ComfyError):
     """The client was closed; it cannot be used again."""
 
     def __init__(self) -> None:
         super().__init__("this client was closed: make a new one")
+
+
+def maybe_queued(error: ServerUnreachable | ServerError, prompt_id: str) -> ServerUnreachable | ServerError:
+    """The error of a prompt whose POST failed in a way that leaves open whether the server takes it."""
+    error.prompt_id = prompt_id
+    text = (
+        f"{error}. The prompt was not sent again, for the server may have queued it all the same, or may yet: "
+        f"`client.prompt_status({prompt_id!r})` tells, `client.job` follows it"
+    )
+    error.args = (text,)
+    return error
 
 
 def described(node_errors: Mapping[str, NodeErrors], titles: Mapping[str, str]) -> list[str]:

@@ -106,6 +106,8 @@ class PromptState:
     sent: list[SocketImage] = field(default_factory=list)
     end_message: EndMessage | None = None
     entry: HistoryEntry | None = None
+    stale: HistoryEntry | None = None
+    """The entry of an earlier run with the same id, as it was before this one was posted."""
     error: ExecutionError | None = None
     interrupted: ExecutionInterrupted | None = None
     version: int = 0
@@ -121,7 +123,7 @@ class PromptState:
         self._knows_cached = False
         self._log = EventLog(limit=0)
         self._readers: weakref.WeakSet[EventLog] = weakref.WeakSet()
-        self.progress_listeners: list[Callable[[Progress], Any]] = []
+        self.progress_listeners: list[Callable[[Progress], None]] = []
         self._told = 0
         self._told_listeners = 0
 
@@ -151,7 +153,7 @@ class PromptState:
             self._preview,
         )
 
-    def progress_to_tell(self) -> list[Callable[[Progress], Any]]:
+    def progress_to_tell(self) -> list[Callable[[Progress], None]]:
         """The listeners, where something has happened since they were asked for last."""
         if self._told == self._told_listeners:
             return []
@@ -280,14 +282,12 @@ class PromptState:
 
     def _advanced(self, node_id: str, value: float, max_value: float) -> None:
         node = self._nodes[node_id]
+        # Whole numbers of JSON can be too large for a float: OverflowError, and the message is left out.
+        value, max_value = float(value), float(max_value)
         fraction = min(value / max_value, 1.0) if max_value > 0 else 0.0
         if node.state == "running" and fraction > node.fraction:
-            self._nodes[node_id] = NodeView(
-                node_id, node.display_node_id, "running", float(value), float(max_value), fraction
-            )
-            self._tell(
-                NodeProgress(self.prompt_id, node_id, node.display_node_id, float(value), float(max_value), fraction)
-            )
+            self._nodes[node_id] = NodeView(node_id, node.display_node_id, "running", value, max_value, fraction)
+            self._tell(NodeProgress(self.prompt_id, node_id, node.display_node_id, value, max_value, fraction))
 
     def _finished(self, node_id: str, display_node_id: str | None) -> None:
         node = self._nodes.get(node_id)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, TypedDict, Union
+from typing import Any, Literal, TypedDict, Union, get_args
 
 from comfy_client._errors import WorkflowError
-from comfy_client._seeds import SEED_MAX, seed_inputs
+from comfy_client._seeds import check_seed, seed_inputs
+from comfy_client._workflow_checks import did_you_mean, nearest
 from comfy_client.workflow import Workflow
 from comfy_contracts.catalogue import Catalogue
 from comfy_contracts.prompts import Link, parse_prompt
@@ -44,6 +46,25 @@ class SubmitOptions(TypedDict, total=False):
     """The seconds between two looks at it without a socket."""
 
 
+def check_options(options: Mapping[str, Any]) -> None:
+    """Raise `TypeError` for options that are not in `SubmitOptions`, `ValueError` for values that they cannot have."""
+    for name in options:
+        if name not in SubmitOptions.__annotations__:
+            known = list(SubmitOptions.__annotations__)
+            raise TypeError(
+                f"there is no option {name!r}{did_you_mean(nearest(name, known))}; there are: {', '.join(known)}"
+            )
+    check_following(options.get("path", "auto"), options.get("poll_interval"))
+
+
+def check_following(path: str, poll_interval: float | None = None) -> None:
+    """Raise `ValueError` where that is no way to follow a prompt."""
+    if path not in get_args(FollowPath):
+        raise ValueError(f"path is one of {', '.join(map(repr, get_args(FollowPath)))}, not {path!r}")
+    if poll_interval is not None and not poll_interval > 0:
+        raise ValueError(f"poll_interval is a number of seconds above 0, not {poll_interval!r}")
+
+
 def graph_of(workflow: AnyWorkflow, seed: int | None, targets: Sequence[str] | None = None) -> dict[str, Any]:
     """The prompt in API format, with other seeds where `seed` is given.
 
@@ -54,6 +75,8 @@ def graph_of(workflow: AnyWorkflow, seed: int | None, targets: Sequence[str] | N
             workflow = workflow.copy()
             workflow.set_seeds(seed)
         return workflow.to_prompt(targets=targets)
+    if not isinstance(workflow, Mapping):
+        raise WorkflowError(_no_workflow(workflow))
     graph = dict(workflow)
     try:
         parse_prompt(graph)
@@ -63,12 +86,19 @@ def graph_of(workflow: AnyWorkflow, seed: int | None, targets: Sequence[str] | N
 
 
 def _with_seed(graph: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    if not 0 <= seed <= SEED_MAX:
-        raise WorkflowError(f"a seed is 0 to {SEED_MAX}, not {seed}")
+    check_seed(seed)
     changed = copy.deepcopy(dict(graph))
     for node_id, name, _ in list(seed_inputs(changed, Catalogue({}))):
         changed[node_id]["inputs"][name] = seed
     return changed
+
+
+def _no_workflow(value: object) -> str:
+    if isinstance(value, (str, os.PathLike)):
+        return (
+            f"a workflow is wanted, not a text: {value!r}; read it first, by Workflow.from_file or Workflow.from_json"
+        )
+    return f"a workflow is a Workflow, or a dict in API format, not {type(value).__name__}"
 
 
 def nodes_of(graph: Mapping[str, Any], targets: Sequence[str] | None) -> set[str]:

@@ -28,6 +28,7 @@ class BadStatus:
 Failure = Union[NoAnswer, BadStatus]
 
 _TOO_MUCH_TO_DO = frozenset({429, 503})
+_GATEWAY_TIMEOUT = 504
 
 
 @dataclass(frozen=True)
@@ -69,11 +70,26 @@ class Retries:
     def wait_to_post_again(self, failure: Failure, attempt: int, *, random: float) -> float | None:
         """The same for `POST /prompt`, of which the queue and the history tell whether it arrived.
 
-        Then any failure of the server is worth another attempt.
+        Then any failure of the server is worth another attempt, or where that `may_arrive_late`, another look.
         """
         if isinstance(failure, BadStatus) and failure.status >= 500:
             failure = BadStatus(503, failure.retry_after)
         return self.wait(failure, attempt, repeatable=True, random=random)
+
+
+def was_sent(failure: Failure) -> bool:
+    """Whether the server may have got the request."""
+    return not isinstance(failure, NoAnswer) or failure.sent
+
+
+def is_refused(failure: Failure) -> bool:
+    """Whether the server, or what stands before it, has said that it will not do what was asked, now or later."""
+    return isinstance(failure, BadStatus) and failure.status < 500 and failure.status not in _TOO_MUCH_TO_DO
+
+
+def may_arrive_late(failure: Failure) -> bool:
+    """Whether the server may do what was asked after all: nobody has said that it will not."""
+    return failure.sent if isinstance(failure, NoAnswer) else failure.status == _GATEWAY_TIMEOUT
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:

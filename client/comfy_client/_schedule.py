@@ -12,6 +12,7 @@ from comfy_client._prompt_state import PromptState
 from comfy_client._watch import SocketState, Watch
 from comfy_client.events import Outcome
 from comfy_contracts.messages import Executing, ExecutionError, ExecutionInterrupted, ExecutionSuccess
+from comfy_contracts.results import HistoryEntry
 
 MANY_PROMPTS: Final = 8
 """From so many prompts on, one look at the queue comes before a look at the history for each."""
@@ -22,6 +23,19 @@ ENTRY_RETRY_MAX_S: Final = 0.5
 DEAF_AFTER_S: Final = 1.0
 """How long a socket may tell nothing of a run that goes on, or has ended, before it is replaced."""
 
+POSITION_AFTER_S: Final = 0.5
+"""When a prompt that a socket tells of, and that has not begun, is looked for in the queue for the first time."""
+
+FIRST_ATTEMPT_S: Final = 5.0
+"""How long the first attempt to get a socket may take where polling would do."""
+
+NEXT_ATTEMPT_S: Final = 2.0
+"""The same for the second, which keeps somebody from asking; each one after it may take twice as long."""
+
+UNREADABLE_MAX: Final = 3
+"""So many answers of the history in a row that nobody can read are no accident."""
+
+_PAUSE_S: Final = 1.0
 _POLL_INTERVAL_MIN_S: Final = 0.01
 _FIRST_LOOK_S: Final = 0.025
 _ENTRY_RETRY_FIRST_S: Final = 0.02
@@ -50,6 +64,8 @@ class Schedule:
         self._busy: set[Action] = set()
         self._queue_free_at = 0.0
         self._failing_since: float | None = None
+        self._failed_at = 0.0
+        self._asks_again_at = 0.0
         self._failures = 0
         self._changed: dict[int, PromptState] = {}
         self._busy_lengths = 0
@@ -80,7 +96,7 @@ class Schedule:
         watch = self._watches.get(prompt_id)
         if watch is None:
             return Nothing()
-        if self._failing_since is not None and now - self._failing_since >= self.pace.unreachable_after:
+        if self._is_out() or watch.unreadable >= UNREADABLE_MAX:
             return GiveUp()
         plans = [self._next_poll(watch)]
         reconnect_at = self._reconnect_at(watch)
@@ -102,25 +118,38 @@ class Schedule:
         if isinstance(action, PollHistory) and action.prompt_id in self._watches:
             self._touch(self._watches[action.prompt_id].state)
 
-    def poll_failed(self, action: Action, now: float) -> None:
-        """A question got no answer, or one with a status that means failure."""
-        if self._failing_since is None:
+    def poll_failed(
+        self, action: Action, now: float, *, asked_at: float | None = None, unreadable: bool = False
+    ) -> None:
+        """A question of the time `asked_at` got no answer, one that means failure, or one that nobody can read."""
+        # Where nobody has waited for a while nobody has asked: that says nothing of the server.
+        paused = asked_at is not None and asked_at > self._asks_again_at + _PAUSE_S
+        if self._failing_since is None or paused:
             self._failing_since = now
+        self._failed_at = now
         self._failures += 1
         wait = min(0.1 * 2 ** min(self._failures, 20), max(self.pace.poll_interval, 1.0)) * (0.5 + self.rng.random())
+        self._asks_again_at = now + wait
         if isinstance(action, PollQueue):
             self._queue_free_at = now + wait
             for watch in self._watches.values():
+                watch.queue_first = False
                 if watch.next_poll is PollQueue:
                     watch.next_poll, watch.poll_at = PollHistory, max(watch.poll_at, now + wait)
         elif isinstance(action, PollHistory) and action.prompt_id in self._watches:
-            self._watches[action.prompt_id].poll_at = now + wait
+            watch = self._watches[action.prompt_id]
+            watch.poll_at = now + wait
+            watch.unreadable += unreadable
 
     def try_again(self) -> None:
         """Forget that questions have failed, for somebody waits anew."""
         self._failing_since, self._failures = None, 0
 
     # Inside
+
+    def _is_out(self) -> bool:
+        since = self._failing_since
+        return since is not None and self._failed_at - since >= self.pace.unreachable_after
 
     def _watch(self, state: PromptState, now: float, uses_socket: bool, poll_interval: float | None) -> Watch:
         interval = self.pace.poll_interval if poll_interval is None else max(poll_interval, _POLL_INTERVAL_MIN_S)
@@ -133,7 +162,7 @@ class Schedule:
         """Look at a prompt anew from `at` on; where its end is known, only for its entry in the history."""
         if watch.end_message_at is not None:
             watch.next_poll = PollHistory
-        elif watch.uses_socket and self._socket.open and not watch.gap:
+        elif watch.queue_first or (watch.uses_socket and self._socket.open and not watch.gap):
             watch.next_poll = PollQueue
         else:
             watch.next_poll = PollQueue if len(self._watches) >= MANY_PROMPTS else PollHistory
@@ -166,8 +195,11 @@ class Schedule:
             watch.gap = watch.gap and not self._socket.open
             self._plan(watch, now + self._interval(watch))
 
-    def _entry_missing(self, watch: Watch, now: float) -> None:
-        """A message has said that it is over, but the history does not have it (yet)."""
+    def _entry_missing(self, watch: Watch, now: float, entry: HistoryEntry | None) -> None:
+        """A message has said that it is over, but the history does not have it (yet).
+
+        `entry` is what it has, of an earlier run as it seems.
+        """
         assert watch.end_message_at is not None
         if now - watch.end_message_at < self.pace.entry_after:
             wait = min(_ENTRY_RETRY_FIRST_S * 2**watch.entry_misses, ENTRY_RETRY_MAX_S)
@@ -176,21 +208,26 @@ class Schedule:
             return
         self._end(watch)
         said = watch.state.end_message
-        if isinstance(said, Executing):
+        if entry is not None and entry == watch.state.stale:
+            watch.state.end_with(entry)  # the same as the last time, to the letter
+        elif isinstance(said, Executing):
             # It says that the run is over but not how; only without a gap is silence about errors good news.
             watch.state.end_without_entry("lost" if watch.gap else "success")
         else:
             watch.state.end_without_entry(_OUTCOMES[type(said)])
 
-    def _strike(self, watch: Watch, now: float) -> None:
-        """Neither the queue nor, asked after it, the history has the prompt."""
+    def _strike(self, watch: Watch, now: float, entry: HistoryEntry | None) -> None:
+        """Neither the queue nor, asked after it, the history has the prompt; `entry` is as of `_entry_missing`."""
         watch.absent_since = None
         watch.first_strike = now if watch.strikes == 0 else watch.first_strike
         watch.strikes += 1
         patience = 0.0 if watch.cancelled else self.pace.lost_after
         if watch.strikes >= 2 and now - watch.first_strike >= patience:
             self._end(watch)
-            watch.state.end_without_entry("interrupted" if watch.cancelled else "lost")
+            if entry is not None and entry == watch.state.stale:
+                watch.state.end_with(entry)
+            else:
+                watch.state.end_without_entry("interrupted" if watch.cancelled else "lost")
             return
         left = watch.first_strike + patience - now
         watch.next_poll = PollQueue

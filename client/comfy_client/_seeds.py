@@ -6,12 +6,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from comfy_client._declared_inputs import declared_inputs
+from comfy_client._errors import WorkflowError
 from comfy_contracts.catalogue import Catalogue
 
 SEED_MAX = 2**64 - 1
 """The largest seed that ComfyUI's samplers take."""
 
 _NAMES = frozenset({"seed", "noise_seed"})
+
+
+def check_seed(seed: object) -> None:
+    """Raise `WorkflowError` where that is no seed."""
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= SEED_MAX:
+        raise WorkflowError(f"a seed is a whole number from 0 to {SEED_MAX}, not {seed!r}")
 
 
 def seed_inputs(prompt: Mapping[str, Mapping[str, Any]], catalogue: Catalogue) -> Iterator[tuple[str, str, int]]:

@@ -10,6 +10,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import CloseCode
 from websockets.http11 import Response
 
+from comfy_client._requests import shown
+
 
 class SocketLost(Exception):
     """There is no connection (any more); the text says why."""
@@ -30,6 +32,12 @@ class SocketRefused(SocketLost):
     def status(self) -> int | None:
         """The status of the answer."""
         return None if self.answer is None else self.answer.status_code
+
+    @property
+    def location(self) -> str | None:
+        """Where the answer redirects to."""
+        where = None if self.answer is None else self.answer.headers.get("Location")
+        return None if where is None else shown(where)
 
     def response(self, request: httpx.Request) -> httpx.Response | None:
         """The answer as httpx has it, for those who can do something about it."""

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Union
+from typing import IO, TYPE_CHECKING, Any, Union
 
 import httpx
 
@@ -29,7 +30,7 @@ from comfy_contracts.results import (
 if TYPE_CHECKING:
     import PIL.Image
 
-FileSource = Union[str, Path, bytes]
+FileSource = Union[str, os.PathLike[str], bytes, bytearray, memoryview, IO[bytes]]
 AnyFile = Union[OutputFile, FileItem, UploadedFile]
 
 
@@ -224,7 +225,7 @@ class Api:
     def view_url(self, file: AnyFile | str, *, subfolder: str = "", type: str = "output") -> str:  # noqa: A002 - its word
         """Where a file can be fetched; `file` is one of a result, or a name (protocol 2.4)."""
         params = _place(file, subfolder, type)
-        return str(self._link.http.build_request("GET", "/view", params=params).url)
+        return str(self._link.request("GET", "/view", params=params).url)
 
     def view(
         self,
@@ -257,7 +258,9 @@ class Api:
         type: str = "input",  # noqa: A002 - ComfyUI's own word
         overwrite: bool = False,
     ) -> UploadedFile:
-        """Put a file, of any kind, where nodes can load it: a path, or its content with a `name` (protocol 2.5).
+        """Put a file, of any kind, where nodes can load it (protocol 2.5).
+
+        `file` is a path, a file opened for reading bytes, or content, which needs a `name`.
 
         The `name` of the answer may be another one: unless `overwrite` is set, a file with other content is kept.
         """
@@ -369,7 +372,7 @@ class Api:
 
     def request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         """Any request, for routes of custom nodes; arguments as of httpx's `build_request`, no status is an error."""
-        return self._link.send(self._link.http.build_request(method, path, **arguments))
+        return self._link.send(self._link.request(method, path, **arguments))
 
 
 def _place(file: AnyFile | str, subfolder: str, folder_type: str) -> dict[str, str]:
@@ -380,9 +383,17 @@ def _place(file: AnyFile | str, subfolder: str, folder_type: str) -> dict[str, s
 
 
 def _upload(file: FileSource, name: str | None) -> calls.Upload:
-    if isinstance(file, bytes):
-        if name is None:
-            raise ValueError("content has no name of its own: give one, name='picture.png'")
-        return calls.Upload(name, file)
-    path = Path(file)
-    return calls.Upload(name or path.name, path.read_bytes())
+    if isinstance(file, (str, os.PathLike)):
+        path = Path(file)
+        return calls.Upload(name or path.name, path.read_bytes())
+    if isinstance(file, (bytes, bytearray, memoryview)):
+        content = bytes(file)
+    else:
+        content = file.read()
+        if not isinstance(content, bytes):
+            raise TypeError("the file gives text: open it with mode 'rb'")
+        own = getattr(file, "name", None)
+        name = name or (Path(own).name if isinstance(own, str) else None)
+    if name is None:
+        raise ValueError("content has no name of its own: give one, name='picture.png'")
+    return calls.Upload(name, content)

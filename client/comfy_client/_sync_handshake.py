@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import httpx
 
 from comfy_client._plugins import Plugin, chained
-from comfy_client._socket_settings import SocketRefused, SocketSettings
-from comfy_client._sync_io import HttpClient, Socket
+from comfy_client._socket_settings import SocketLost, SocketRefused, SocketSettings
+from comfy_client._sync_io import HttpClient, Socket, exchange
 
 _HEADERS_OF_EVERY_REQUEST = frozenset(
     {"host", "connection", "upgrade", "accept", "accept-encoding", "content-length", "user-agent"}
@@ -20,13 +21,13 @@ _HEADERS_OF_EVERY_REQUEST = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Handshake:
-    """What a WebSocket is opened with. `timeout` is of each attempt, in seconds."""
+    """What a WebSocket is opened with, until the time `until`."""
 
     http: HttpClient
     plugins: Sequence[Plugin]
     ssl_context: ssl.SSLContext | None
     settings: SocketSettings
-    timeout: float
+    until: float
 
     def open(self, wanted: httpx.Request) -> Socket:
         """Open a WebSocket by the request `wanted`.
@@ -45,7 +46,7 @@ class Handshake:
                     except SocketRefused as error:
                         refusal, response = error, _shown(error, wanted)
                 else:
-                    response = self.http.send(request)
+                    response = exchange(self.http, request, self.left())
                 request = flow.send(response)
         except StopIteration:
             raise refusal from None
@@ -65,7 +66,7 @@ class Handshake:
                     except SocketRefused as error:
                         refusal, response = error, _shown(error, wanted)
                 else:
-                    response = self.http.send(request, auth=None)
+                    response = exchange(self.http, request, self.left(), auth=None)
                 request = flow.send(response)
         except StopIteration:
             raise refusal from None
@@ -77,7 +78,14 @@ class Handshake:
         headers = {
             name: value for name, value in request.headers.items() if name.lower() not in _HEADERS_OF_EVERY_REQUEST
         }
-        return Socket.open(url, headers, self.ssl_context, self.settings, self.timeout)
+        return Socket.open(url, headers, self.ssl_context, self.settings, self.left())
+
+    def left(self) -> float:
+        """How many seconds are left. Raises `SocketLost` where there are none."""
+        left = self.until - time.monotonic()
+        if left <= 0:
+            raise SocketLost("timed out")
+        return left
 
 
 def _shown(refusal: SocketRefused, request: httpx.Request) -> httpx.Response:

@@ -23,8 +23,15 @@ from collections.abc import Iterable
 from typing import Final
 
 from comfy_client._actions import PollHistory, PollQueue
-from comfy_client._prompt_state import PromptState
-from comfy_client._schedule import DEAF_AFTER_S, ENTRY_RETRY_MAX_S, Schedule
+from comfy_client._prompt_state import Phase, PromptState
+from comfy_client._schedule import (
+    DEAF_AFTER_S,
+    ENTRY_RETRY_MAX_S,
+    FIRST_ATTEMPT_S,
+    NEXT_ATTEMPT_S,
+    POSITION_AFTER_S,
+    Schedule,
+)
 from comfy_client._watch import SocketState, Watch, is_of, node_at_work, prompt_id_of
 from comfy_contracts.frames import Frame, PreviewFrame, PreviewWithMetadata, TextFrame
 from comfy_contracts.messages import (
@@ -44,6 +51,9 @@ STRANGERS_MAX: Final = 1000
 
 QUEUE_REST_FACTOR: Final = 10.0
 """After an answer of the queue it is left alone for so many times as long as the answer took: it may be very long."""
+
+QUEUE_REST_MAX: Final = 2
+"""But not for more than so many of the intervals at which prompts with a socket are looked after."""
 
 _HINT_REST_S: Final = 0.5
 
@@ -93,6 +103,8 @@ class Tracker(Schedule):
                 self._hear(watch, message, now)
         if watch.end_message_at is None:
             self._plan(watch, now + self._interval(watch))
+            if watch.next_poll is PollQueue and watch.state.phase == "queued":
+                watch.position_wanted, watch.poll_at = True, min(watch.poll_at, now + POSITION_AFTER_S)
         self._answered(watch)
 
     def rejected(self, prompt_id: str) -> None:
@@ -109,12 +121,23 @@ class Tracker(Schedule):
         if prompt_id in self._watches:
             return self._watches[prompt_id].state
         watch = self._watch(PromptState(prompt_id), now, uses_socket, poll_interval)
-        watch.confirmed, watch.gap = True, True
+        watch.confirmed, watch.gap, watch.queue_first = True, True, True
         self._watches[prompt_id] = watch
+        self._plan(watch, now)
         return watch.state
 
+    def whereabouts(self, prompt_id: str) -> Phase | None:
+        """How far a prompt is by the last answers; None where neither the queue nor, asked next, the history has it."""
+        watch = self._watches.get(prompt_id)
+        return None if watch is None or watch.strikes or watch.absent_since is not None else watch.state.phase
+
+    def is_cancelled(self, prompt_id: str) -> bool:
+        """Whether the server was told to cancel it."""
+        watch = self._watches.get(prompt_id)
+        return watch is not None and watch.cancelled
+
     def cancelled(self, prompt_id: str, now: float) -> None:
-        """The server has said that it cancels the prompt: if it disappears now, that is why."""
+        """The server was told to cancel the prompt: if it disappears now, that is why."""
         watch = self._watches.get(prompt_id)
         if watch is not None:
             watch.cancelled = True
@@ -135,9 +158,16 @@ class Tracker(Schedule):
         """When a socket should be tried for, while there is none."""
         return self._socket.retry_at
 
+    @property
+    def connect_patience(self) -> float:
+        """How long an attempt to get a socket may take while there is something else to do, in seconds."""
+        failures = self._socket.failures
+        return NEXT_ATTEMPT_S * 2.0 ** min(failures - 1, 20) if failures else FIRST_ATTEMPT_S
+
     def socket_opened(self, now: float) -> None:
         """A socket is there."""
-        self._socket = SocketState(open=True)
+        self._socket = SocketState(open=True, failures=self._socket.failures, opened_at=now)
+        self._queue_free_at = min(self._queue_free_at, now)
         for watch in self._watches.values():
             if watch.uses_socket:
                 if watch.confirmed:
@@ -145,12 +175,18 @@ class Tracker(Schedule):
                 self._plan(watch, now)
                 self._touch(watch.state)
 
-    def socket_lost(self, now: float) -> None:
-        """The socket is gone, or could not be had."""
-        was_open, failures = self._socket.open, self._socket.failures + 1
-        wait = min(self.pace.reconnect_first * 2 ** min(failures - 1, 20), self.pace.reconnect_max)
+    def socket_lost(self, now: float, *, took: float = 0.0) -> None:
+        """The socket is gone, or could not be had in an attempt that `took` so many seconds."""
+        was_open = self._socket.open
+        if was_open and now - self._socket.opened_at > self.pace.reconnect_max:
+            self._socket.failures = 0
+        failures = self._socket.failures + 1
+        wait = min(max(self.pace.reconnect_first * 2 ** min(failures - 1, 20), 2 * took), self.pace.reconnect_max)
         retry_at = now + wait * (0.5 + self.rng.random())
         self._socket = SocketState(failures=failures, retry_at=retry_at)
+        self._asks_again_at = max(self._asks_again_at, now)
+        if was_open:
+            self._queue_free_at = min(self._queue_free_at, now)
         for watch in self._watches.values():
             if watch.uses_socket and was_open:
                 watch.gap = True
@@ -158,8 +194,9 @@ class Tracker(Schedule):
                 self._touch(watch.state)
 
     def socket_closed(self) -> None:
-        """The socket was closed on purpose."""
-        self._socket = SocketState()
+        """The socket was closed on purpose, or there was none."""
+        if self._socket.open:
+            self._socket = SocketState(failures=self._socket.failures)
 
     def message(self, message: Message, now: float) -> None:
         """A text message came."""
@@ -171,6 +208,7 @@ class Tracker(Schedule):
             flags = message.data if isinstance(message.data, dict) else {}
             self._socket.marks_previews = flags.get("supports_preview_metadata") is True
             return
+        self._socket.failures = 0
         prompt_id = prompt_id_of(message)
         if prompt_id is None:
             return
@@ -212,11 +250,15 @@ class Tracker(Schedule):
     def queue(self, queue: Queue, asked_at: float, now: float) -> None:
         """The queue as it was after `asked_at`."""
         self.try_again()
-        self._queue_free_at = now + (now - asked_at) * QUEUE_REST_FACTOR
-        running = {item.prompt_id: item.number for item in queue.queue_running}
+        self._queue_free_at = now + min((now - asked_at) * QUEUE_REST_FACTOR, QUEUE_REST_MAX * self.pace.watch_interval)
+        numbers = {item.prompt_id: item.number for item in (*queue.queue_pending, *queue.queue_running)}
+        running = {item.prompt_id for item in queue.queue_running}
         pending = sorted(queue.queue_pending, key=lambda item: (item.number, item.prompt_id))
         ahead = {item.prompt_id: len(running) + place for place, item in reversed(list(enumerate(pending)))}
         for prompt_id, watch in list(self._watches.items()):
+            if prompt_id in numbers:
+                watch.queue_first = watch.position_wanted = False
+                watch.state.number = numbers[prompt_id] if watch.state.number is None else watch.state.number
             if prompt_id in running:
                 self._present(watch, now)
                 watch.state.running()
@@ -225,7 +267,7 @@ class Tracker(Schedule):
                 self._present(watch, now)
                 watch.state.queued_at(ahead[prompt_id])
             elif watch.confirmed and watch.since <= asked_at:
-                watch.absent_since = now
+                watch.absent_since, watch.queue_first = now, False
                 watch.next_poll, watch.poll_at = PollHistory, now
             self._touch(watch.state)
 
@@ -235,6 +277,9 @@ class Tracker(Schedule):
         watch = self._watches.get(prompt_id)
         if watch is None:
             return
+        watch.unreadable = 0
+        if watch.queue_first and watch.end_message_at is None:
+            return
         if entry is not None and is_of(entry, watch.state):
             if self._pictures_may_come(watch, now):
                 return
@@ -242,13 +287,14 @@ class Tracker(Schedule):
             self._end(watch)
             watch.state.end_with(entry)
         elif watch.end_message_at is not None:
-            self._entry_missing(watch, now)
+            self._entry_missing(watch, now, entry)
         elif watch.absent_since is not None and asked_at >= watch.absent_since:
-            self._strike(watch, now)
+            self._strike(watch, now, entry)
         elif watch.next_poll is PollHistory:
-            queue_is_due = watch.confirmed and self._queue_free_at <= now
+            again_at = now + self._interval(watch)
+            queue_is_due = watch.confirmed and self._queue_free_at <= again_at
             watch.next_poll = PollQueue if queue_is_due else PollHistory
-            watch.poll_at = now if queue_is_due else now + self._interval(watch)
+            watch.poll_at = now if queue_is_due else again_at
 
     # Inside
 
@@ -257,6 +303,9 @@ class Tracker(Schedule):
         watch.state.hear(message)
         if watch.state.phase == "running":
             self._running[watch] = None
+            if watch.position_wanted:
+                watch.position_wanted = False
+                self._plan(watch, now + self._interval(watch))
         if watch.state.end_message is not None and watch.end_message_at is None:
             watch.end_message_at = now
             self._plan(watch, now)
@@ -283,7 +332,8 @@ class Tracker(Schedule):
         """These may be over: look at the history soon."""
         for watch in watches:
             rested = watch.hinted_at is None or now - watch.hinted_at >= _HINT_REST_S
-            if watch.confirmed and watch.uses_socket and watch.end_message_at is None and rested:
+            asked = watch.confirmed and watch.uses_socket and not watch.queue_first
+            if asked and watch.end_message_at is None and rested:
                 watch.hinted_at = now
                 watch.next_poll, watch.poll_at = PollHistory, now
                 self._touch(watch.state)

@@ -38,6 +38,12 @@ class Watch:
     heard_at: float = 0.0
     hinted_at: float | None = None
     cancelled: bool = False
+    queue_first: bool = False
+    """Whether what the history has may be of an earlier run: it may wait again, with the same id."""
+    unreadable: int = 0
+    """How many answers of the history in a row could not be read."""
+    position_wanted: bool = False
+    """Whether the next look at the queue is to tell its position, and early."""
     gap: bool = False
     """Whether messages about it may have been missed."""
 
@@ -46,6 +52,8 @@ class Watch:
 class SocketState:
     open: bool = False
     failures: int = 0
+    """How many attempts have come to nothing, also by a socket that was lost before it told anything."""
+    opened_at: float = 0.0
     retry_at: float = 0.0
     deaf_since: float | None = None
     marks_previews: bool = False
@@ -74,4 +82,6 @@ def node_at_work(message: Progress | Executing | ProgressState) -> str | None:
 def is_of(entry: HistoryEntry, state: PromptState) -> bool:
     """Whether an entry is of this run: an id can be used again, a number tells runs apart (protocol 4.1)."""
     number: Any = state.number
+    if state.stale is not None and entry == state.stale:
+        return False
     return number is None or number != number or entry.prompt.number == number

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from comfy_client._errors import MetadataError as MetadataError  # it is public here
 from comfy_contracts import jsontext
 
 if TYPE_CHECKING:
@@ -21,12 +22,8 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
 _TEXT_BYTES_MAX = 64 * 1024 * 1024
 _EXIF_MODEL = 0x0110
-_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f\ud800-\udfff]')
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
-
-
-class MetadataError(ValueError):
-    """The metadata of a picture cannot be read: it is no PNG, WEBP or JPEG, or it is damaged."""
 
 
 @dataclass(frozen=True)
@@ -74,15 +71,18 @@ def save_file(
 ) -> Path:
     """Write a file and return where it is.
 
-    `filename` is the server's name for it. `to` is a folder, which must exist or else end in a slash, to be made; or
-    the path of the file; None is the current folder. A file that is there already is never touched unless `overwrite`
-    is true: the new one is counted on, as `name (1).png`. Of `filename` only what is a name on every system is used,
-    so that no server can choose the folder. Raises `OSError` where the place cannot be written.
+    `filename` is the server's name for it. `to` is the path of the file, or a folder: one that exists, or that is made
+    as it ends in a slash, or has no extension where `filename` has one; None is the current folder. A file that is
+    there already is never touched unless `overwrite` is true: the new one is counted on, as `name (1).png`. Of
+    `filename` only what is a name on every system is used, so that no server can choose the folder. Raises `OSError`
+    where the place cannot be written.
     """
-    wanted = os.fspath(to) if to is not None else "."
-    if wanted.endswith(("/", os.sep)):
-        Path(wanted).mkdir(parents=True, exist_ok=True)
-    path = Path(wanted) / safe_name(filename) if Path(wanted).is_dir() else Path(wanted)
+    wanted, name = os.fspath(to) if to is not None else ".", safe_name(filename)
+    path = Path(wanted)
+    # A `Path` forgets the slash at its end.
+    if wanted.endswith(("/", os.sep)) or (not path.exists() and not path.suffix and Path(name).suffix):
+        path.mkdir(parents=True, exist_ok=True)
+    path = path / name if path.is_dir() else path
     if overwrite:
         path.write_bytes(content)
         return path

@@ -20,7 +20,7 @@ from comfy_client._graph import Graph, raise_for
 from comfy_client._input_checks import Consequence
 from comfy_client._node_namespace import NodeClass, NodeNamespace
 from comfy_client._nodes import InputValue, Node, NodeInputs, Output, wire, wire_inputs
-from comfy_client._seeds import SEED_MAX, seed_inputs
+from comfy_client._seeds import check_seed, seed_inputs
 from comfy_client._workflow_checks import Checks, Problem
 from comfy_client.images import MetadataError, is_picture, read_metadata
 from comfy_contracts import jsontext
@@ -226,8 +226,7 @@ class Workflow:
 
     def set_seeds(self, seed: int) -> None:
         """Set all seeds to `seed`, 0 to 2**64 - 1. Raises `WorkflowError` where it is out of range."""
-        if not 0 <= seed <= SEED_MAX:
-            raise WorkflowError(f"a seed is 0 to {SEED_MAX}, not {seed}")
+        check_seed(seed)
         for node_id, name in self.seeds():
             self._graph.set_inputs(node_id, {name: seed})
 

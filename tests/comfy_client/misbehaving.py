@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Literal
@@ -188,7 +189,7 @@ def misbehaving(upstream: str, *, prefix: str = "", **options: Any) -> Iterator[
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, told to exit by an event rather than by looking ten times a second."""
+    """uvicorn, told to exit by an event, and exiting at once, rather than by looking ten times a second."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -201,3 +202,16 @@ class _Server(uvicorn.Server):
         self.ready.set()
         await self.leave.wait()
         self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        state = self.server_state
+        for connection in list(state.connections):
+            connection.shutdown()
+        for _ in range(200):
+            if not state.connections and not state.tasks:
+                break
+            await asyncio.sleep(0.005)
+        for task in list(state.tasks):
+            task.cancel()

@@ -22,7 +22,9 @@ from comfy_client._errors import (
     ComfyError,
     ExecutionFailed,
     ExecutionInterrupted,
+    InvalidName,
     InvalidWorkflow,
+    MetadataError,
     NotFound,
     PromptLost,
     PromptRejected,
@@ -42,8 +44,12 @@ from comfy_contracts.prompts import NodeErrors, ValidationReason
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "client"))
 
+URL = "http://x/queue"
+
 ERRORS: list[ComfyError] = [
     WorkflowError("no"),
+    InvalidName("a\ud800"),
+    MetadataError("no picture"),
     InvalidWorkflow([Problem("value_not_in_list", "no such sampler", "refused", "3", "KSampler", "Main", "name")]),
     PromptRejected(
         ValidationReason("t", "m", "d", {}),
@@ -159,11 +165,11 @@ def response(status: int, content: bytes) -> httpx.Response:
 @pytest.mark.parametrize("content", [b"", b"<html>", b"[]", b'{"queue_running": 1}'])
 def test_an_answer_of_another_shape_is_told(content: bytes) -> None:
     with pytest.raises(ProtocolError, match="queue"):
-        read(calls.queue(), response(200, content))
+        read(calls.queue(), response(200, content), URL)
 
 
 def test_a_refusal_that_is_not_comfyuis_keeps_its_words() -> None:
-    error = error_of(calls.post_prompt({}, {}), response(400, b"go away"))
+    error = error_of(calls.post_prompt({}, {}), response(400, b"go away"), URL)
     assert isinstance(error, ServerError)
     assert "go away" in str(error)
 
@@ -171,12 +177,10 @@ def test_a_refusal_that_is_not_comfyuis_keeps_its_words() -> None:
 @pytest.mark.parametrize("spec", [[["a", "b"], {}], ["COMBO", {"options": ["a", "b"]}]])
 def test_choices_in_both_forms(spec: Any) -> None:
     body = {"VAELoader": {"input": {"required": {"vae_name": spec}}}}
-    assert read(calls.choices("vaes"), httpx.Response(200, json=body, request=httpx.Request("GET", "http://x"))) == [
-        "a",
-        "b",
-    ]
+    answer = httpx.Response(200, json=body, request=httpx.Request("GET", URL))
+    assert read(calls.choices("vaes"), answer, URL) == ["a", "b"]
     with pytest.raises(ProtocolError, match="VAELoader"):
-        read(calls.choices("vaes"), response(200, b"{}"))
+        read(calls.choices("vaes"), response(200, b"{}"), URL)
 
 
 def test_plugins_wrap_each_other() -> None:

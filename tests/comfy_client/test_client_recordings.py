@@ -15,8 +15,8 @@ from comfy_client import events as ev
 from comfy_contracts import har
 
 WAIT = 20
-HURRIED = replace(PACE, lost_after=0.2)
-"""Each prompt that was deleted is waited for so long."""
+HURRIED = replace(PACE, poll_interval=0.02, watch_interval=0.1, lost_after=0.1, entry_after=0.1)
+"""Each prompt that was deleted, or whose entry was not recorded, is waited for so long."""
 
 RECORDINGS = {name: har.load(file) for name, file in har.packaged_recordings("0.33.0").items()}
 WITH_PROMPTS = [name for name, recording in RECORDINGS.items() if posts_of(recording)]

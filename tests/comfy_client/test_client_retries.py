@@ -132,10 +132,17 @@ def test_what_may_have_arrived_is_not_sent_again(kind: Kind, server: ComfyMock, 
         assert transport.paths == ["/interrupt"] * attempts
 
 
-@pytest.mark.parametrize("error", [httpx.ConnectError("refused"), httpx.ReadError("cut")])
-def test_a_prompt_is_looked_for_before_it_is_posted_again(kind: Kind, error: Any, server: ComfyMock) -> None:
-    transport = cut(kind, error)
+def test_a_prompt_that_was_not_sent_is_posted_again(kind: Kind, server: ComfyMock) -> None:
+    transport = cut(kind, httpx.ConnectError("refused"))
     with client_of(kind, server.url, transport=transport) as client:
+        assert client.run(workflows.image(), path="polling", timeout=WAIT).images
+    assert transport.paths[:2] == ["/prompt", "/prompt"]
+
+
+def test_a_prompt_is_looked_for_before_it_is_posted_again(kind: Kind, proxy: Misbehaving) -> None:
+    proxy.answer_once("POST", "/prompt", 503)
+    transport = cut(kind)
+    with client_of(kind, proxy.url, transport=transport) as client:
         assert client.run(workflows.image(), path="polling", timeout=WAIT).images
     assert transport.paths[:4] == ["/prompt", "/queue", transport.paths[2], "/prompt"]
     assert transport.paths[2].startswith("/history/")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,14 @@ Client().on("executed")  # line 6
 len(Client().view(3))  # line 7
 async def awaits() -> int:
     return len(AsyncClient().loras())  # line 9
+async def told(progress: object) -> None:
+    print(progress)
+Client().job("p").on_progress(told)  # line 12
+"""
+
+BEFORE_EACH_PROGRAM = """
+from comfy_client import Client, Workflow
+workflow = Workflow()
 """
 
 
@@ -47,7 +56,11 @@ def test_mypy_strict_is_content_with_users_and_finds_what_is_wrong(
     Path("awaiting.py").write_text(EVERYTHING, encoding="utf-8")
     Path("blocking.py").write_text(blocking(EVERYTHING, "blocking.py"), encoding="utf-8")
     Path("wrong.py").write_text(WRONG, encoding="utf-8")
-    files = ["awaiting.py", "blocking.py", "wrong.py"]
+    page = (ROOT / "docs" / "client.md").read_text(encoding="utf-8")
+    programs = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    for number, program in enumerate(programs):
+        Path(f"page{number}.py").write_text(BEFORE_EACH_PROGRAM + program, encoding="utf-8")
+    files = ["awaiting.py", "blocking.py", "wrong.py", *(f"page{number}.py" for number in range(len(programs)))]
     said, _, status = api.run(["--strict", "--config-file=", "--no-error-summary", *files])
     errors = [":".join(line.split(":")[:2]) for line in said.splitlines() if ": error:" in line]
-    assert (errors, status) == ([f"wrong.py:{line}" for line in (3, 4, 5, 6, 7, 9)], 1), said
+    assert (errors, status) == ([f"wrong.py:{line}" for line in (3, 4, 5, 6, 7, 9, 12)], 1), said

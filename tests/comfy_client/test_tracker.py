@@ -10,7 +10,8 @@ from tracker_world import PACE
 from comfy_client import events as ev
 from comfy_client._actions import GiveUp, Nothing, PollHistory, PollQueue, Reconnect, WaitUntil
 from comfy_client._prompt_state import PromptState, verdict
-from comfy_client._tracker import STRANGERS_MAX, Tracker
+from comfy_client._schedule import POSITION_AFTER_S, UNREADABLE_MAX
+from comfy_client._tracker import QUEUE_REST_MAX, STRANGERS_MAX, Tracker
 from comfy_contracts import frames, messages
 from comfy_contracts.prompts import PromptAccepted
 from comfy_contracts.results import HistoryEntry, Queue
@@ -45,9 +46,19 @@ def followed(*, socket: bool = True, prompt_id: str = "p", **arguments: Any) -> 
 
 
 def test_with_a_live_socket_the_queue_is_asked_now_and_then() -> None:
-    tracker, _ = followed()
-    assert tracker.next_action("p", 0.0) == WaitUntil(PACE.watch_interval)
-    assert tracker.next_action("p", PACE.watch_interval) == PollQueue()
+    tracker, state = followed()
+    tracker.message(messages.ExecutionStart("p", 1), 0.1)
+    assert state.phase == "running"
+    assert tracker.next_action("p", 0.1) == WaitUntil(0.1 + PACE.watch_interval)
+    assert tracker.next_action("p", 0.1 + PACE.watch_interval) == PollQueue()
+
+
+def test_of_a_prompt_that_waits_the_position_is_asked_for_soon_and_once() -> None:
+    tracker, state = followed()
+    assert tracker.next_action("p", 0.0) == WaitUntil(POSITION_AFTER_S)
+    tracker.queue(queue_of("p", running="other"), POSITION_AFTER_S, POSITION_AFTER_S)
+    assert state.position == 1
+    assert tracker.next_action("p", POSITION_AFTER_S) == WaitUntil(POSITION_AFTER_S + PACE.watch_interval)
 
 
 def test_a_terminal_message_is_followed_by_the_history_until_it_is_there() -> None:
@@ -226,6 +237,157 @@ def test_a_server_that_never_answers_is_given_up() -> None:
     assert tracker.next_action("p", moment) != GiveUp()
 
 
+def test_a_pause_in_which_nobody_asks_is_no_outage() -> None:
+    tracker, _ = followed(socket=False)
+    moment = 1.0
+    for _ in range(20):  # in all far longer than `unreachable_after`
+        tracker.poll_failed(PollHistory("p"), moment, asked_at=moment)
+        assert tracker.next_action("p", moment + 10.0) != GiveUp()
+        moment += 10.0
+
+
+def test_attempts_to_get_a_socket_are_no_pause() -> None:
+    tracker = Tracker(PACE)
+    tracker.submitting("p", 0.0, uses_socket=True)
+    tracker.accepted("p", PromptAccepted("p", 0, {}), 0.0)
+    moment = 1.0
+    while tracker.next_action("p", moment) != GiveUp():
+        assert moment < 3 * PACE.unreachable_after
+        tracker.poll_failed(PollHistory("p"), moment, asked_at=moment)
+        tracker.socket_lost(moment + 10.0, took=10.0)
+        moment += 10.0
+
+
+def test_answers_that_cannot_be_read_are_borne_a_few_times() -> None:
+    tracker, _ = followed(socket=False)
+    for number in range(UNREADABLE_MAX):
+        assert tracker.next_action("p", 1.0 + number) != GiveUp()
+        tracker.poll_failed(PollHistory("p"), 1.0 + number, unreadable=True)
+        tracker.queue(queue_of("p"), 1.5 + number, 1.5 + number)
+    assert tracker.next_action("p", 9.0) == GiveUp()
+    tracker.history("p", None, 9.0, 9.0)
+    assert tracker.next_action("p", 9.0) != GiveUp()
+
+
+def test_a_slow_queue_is_asked_again_some_time() -> None:
+    tracker, _ = followed(socket=False)
+    tracker.queue(queue_of("p"), 0.0, 1000.0)
+    asked: list[float] = []
+    moment = 1000.0
+    while not asked and moment < 2000.0:
+        action = tracker.next_action("p", moment)
+        if isinstance(action, WaitUntil):
+            moment = action.at
+        elif isinstance(action, PollQueue):
+            asked.append(moment)
+        else:
+            tracker.history("p", None, moment, moment)
+    assert asked
+    assert asked[0] <= 1000.0 + (QUEUE_REST_MAX + 1) * PACE.watch_interval
+
+
+def test_without_a_socket_the_queue_is_asked_at_once_whatever_it_took_before() -> None:
+    tracker, _ = followed()
+    tracker.queue(queue_of("p"), 0.0, 0.3)
+    tracker.socket_lost(0.4)
+    tracker.history("p", None, 0.4, 0.4)
+    assert tracker.next_action("p", 0.4) == PollQueue()
+
+
+def test_a_socket_that_opens_and_closes_at_once_is_tried_for_less_and_less() -> None:
+    tracker, _ = followed()
+    waits, moment = [], 1.0
+    for _ in range(8):
+        tracker.socket_opened(moment)
+        tracker.message(messages.Status(1, "me"), moment)
+        tracker.socket_lost(moment + 0.01)
+        waits.append(tracker.reconnect_at - moment)
+        moment = tracker.reconnect_at
+    assert waits[-1] > waits[0] * 4
+    tracker.socket_opened(moment)
+    tracker.message(messages.ExecutionStart("other", 1), moment)
+    tracker.socket_lost(moment + 0.01)
+    assert tracker.reconnect_at - moment <= 0.01 + 1.5 * PACE.reconnect_first
+    for _ in range(8):  # of those that lasted, each is a new beginning
+        tracker.socket_opened(moment)
+        moment += 2 * PACE.reconnect_max
+        tracker.socket_lost(moment)
+        assert tracker.reconnect_at - moment <= 1.5 * PACE.reconnect_first
+
+
+def test_an_attempt_that_took_long_is_followed_by_a_longer_rest() -> None:
+    tracker, _ = followed()
+    tracker.socket_lost(5.0, took=4.0)
+    assert tracker.reconnect_at - 5.0 >= 4.0
+    patience = [tracker.connect_patience]
+    tracker.socket_closed()  # there was none: nothing is forgotten
+    tracker.socket_lost(20.0)
+    patience.append(tracker.connect_patience)
+    tracker.socket_lost(30.0)
+    patience.append(tracker.connect_patience)
+    assert patience == [2.0, 4.0, 8.0]
+    assert followed(socket=False)[0].connect_patience == 5.0
+
+
+def test_of_a_prompt_of_others_the_queue_is_asked_first() -> None:
+    tracker = Tracker(PACE)
+    state = tracker.attach("p", 0.0, uses_socket=False)
+    assert tracker.next_action("p", 0.0) == PollQueue()
+    tracker.history("p", entry(number=-3), 0.0, 0.0)  # of an earlier run
+    assert not state.ended
+    tracker.queue(queue_of("p"), 0.1, 0.1)
+    tracker.history("p", entry(number=-3), 0.2, 0.2)
+    assert state.phase == "queued"
+    tracker.history("p", entry(number=0), 0.3, 0.3)
+    assert state.phase == "success"
+
+
+@pytest.mark.parametrize("failing", [True, False])
+def test_of_a_prompt_of_others_the_history_tells_where_the_queue_has_it_not(failing: bool) -> None:
+    tracker = Tracker(PACE)
+    state = tracker.attach("p", 0.0, uses_socket=False)
+    if failing:
+        tracker.poll_failed(PollQueue(), 0.1, asked_at=0.0)
+    else:
+        tracker.queue(EMPTY, 0.1, 0.1)
+    tracker.history("p", entry(number=-3), 0.2, 0.2)
+    assert state.phase == "success"
+
+
+def test_an_entry_of_before_the_post_is_not_of_this_run() -> None:
+    tracker, state = followed(socket=False)
+    state.stale = entry(number=0)
+    tracker.history("p", entry(number=0), 1.0, 1.0)
+    assert not state.ended
+    tracker.history("p", entry(number=0, messages=[("execution_start", {"timestamp": 5})]), 2.0, 2.0)
+    assert state.phase == "success"
+
+
+def test_an_entry_as_before_to_the_letter_counts_when_the_prompt_is_nowhere_else() -> None:
+    for ends_by_message in (False, True):
+        tracker, state = followed(socket=False)
+        state.stale = entry(number=0)
+        if ends_by_message:
+            tracker.message(messages.ExecutionSuccess("p", 1), 1.0)
+        moment = 1.0
+        while not state.ended:
+            assert moment < 10.0
+            tracker.queue(EMPTY, moment, moment)
+            tracker.history("p", entry(number=0), moment, moment)
+            moment += 0.5
+        assert (state.phase, state.entry) == ("success", state.stale)
+
+
+def test_numbers_too_large_for_python_do_not_end_a_wait() -> None:
+    tracker, state = followed()
+    for message in (messages.Progress(10**400, 10**400, "p", "3"), messages.Progress(10**400, 1, "p", "3")):
+        with pytest.raises(ArithmeticError):
+            tracker.message(message, 1.0)
+    tracker.message(messages.Progress(float("nan"), float("inf"), "p", "3"), 1.0)
+    tracker.message(messages.Progress(1, 2, "p", "3"), 1.0)
+    assert state.progress().nodes["3"].fraction == 0.5
+
+
 def test_an_action_under_way_is_not_given_twice() -> None:
     tracker, _ = followed(socket=False)
     action = tracker.next_action("p", 1.0)
@@ -339,12 +501,12 @@ def test_a_cancelled_prompt_that_is_gone_was_interrupted_after_two_looks() -> No
 
 def test_an_empty_queue_in_a_status_is_a_reason_to_look_at_the_history() -> None:
     tracker, _ = followed()
-    tracker.message(messages.Status(0), 0.5)  # from before the POST
-    assert isinstance(tracker.next_action("p", 1.0), WaitUntil)
-    tracker.message(messages.Status(2), 1.0)
-    assert isinstance(tracker.next_action("p", 1.0), WaitUntil)
-    tracker.message(messages.Status(0), 1.0)
-    assert tracker.next_action("p", 1.0) == PollHistory("p")
+    tracker.message(messages.Status(0), 0.1)  # from before the POST
+    assert isinstance(tracker.next_action("p", 0.2), WaitUntil)
+    tracker.message(messages.Status(2), 0.2)
+    assert isinstance(tracker.next_action("p", 0.2), WaitUntil)
+    tracker.message(messages.Status(0), 0.2)
+    assert tracker.next_action("p", 0.2) == PollHistory("p")
 
 
 def test_the_start_of_another_prompt_is_a_reason_to_look_at_the_history() -> None:

@@ -377,7 +377,7 @@ def test_seeds_are_what_the_editor_changes_after_a_run() -> None:
     assert workflow.seeds() == {("5", "seed"): 5, ("8", "noise_seed"): 9, ("9", "seed"): 3}
     workflow.set_seeds(2**64 - 1)
     assert set(workflow.seeds().values()) == {2**64 - 1}
-    with pytest.raises(WorkflowError, match=r"a seed is 0 to 18446744073709551615, not -1"):
+    with pytest.raises(WorkflowError, match=r"a seed is a whole number from 0 to 18446744073709551615, not -1"):
         workflow.set_seeds(-1)
 
 

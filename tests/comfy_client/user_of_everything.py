@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import ssl
 from collections.abc import Generator, Mapping
 from pathlib import Path
@@ -21,7 +22,9 @@ from comfy_client import (
     ComfyError,
     ExecutionFailed,
     ExecutionInterrupted,
+    InvalidName,
     InvalidWorkflow,
+    MetadataError,
     NodeView,
     NotFound,
     OutputFile,
@@ -174,6 +177,10 @@ async def errors_of_the_server(client: AsyncClient) -> str | None:
         return str(error.status + 1)
     except ProtocolError as error:
         return error.problem
+    except InvalidName as error:
+        return error.name
+    except MetadataError as error:
+        return str(error)
     except (ClientClosed, ComfyError):
         return None
     return None
@@ -262,6 +269,7 @@ async def server(client: AsyncClient) -> None:
 
 
 async def files(client: AsyncClient) -> None:
+    await client.upload_image(io.BytesIO(b"x"), name="b.png")
     uploaded: UploadedFile = await client.upload_image(Path("a.png"), subfolder="b", type="input", overwrite=True)
     mask: UploadedFile = await client.upload_mask(b"", uploaded, name="m.png")
     content: bytes = await client.view(uploaded, preview="webp;80", channel="rgb") + await client.view("a.png")
