@@ -58,6 +58,22 @@ def pytest_configure(config: pytest.Config) -> None:
     clock = config.getini("comfy_mock_clock")
     if clock and clock not in _CLOCKS:
         raise pytest.UsageError(f"comfy_mock_clock is one of {', '.join(_CLOCKS)}, not {clock!r}")
+    for option, script in _scripts_of_the_suite(config).items():
+        if not script.is_file():
+            raise pytest.UsageError(f"{option}: there is no file {script}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Refuse a script of a test's own mark that no server has followed."""
+    yield
+    own = [mark for mark in item.own_markers if mark.name == "comfy_mock" and mark.kwargs.get("script") is not None]
+    if own and not item.stash.get(_CONFIGURED, False):
+        pytest.fail(
+            f"{_MARKER}(script=…) is for the fixture `comfy_mock`, which this test does not use: use it, or give the "
+            "script to comfy_mock_factory(script=…)",
+            pytrace=False,
+        )
 
 
 @pytest.hookimpl(wrapper=True)
@@ -121,6 +137,7 @@ def _comfy_mock(
         server.reset(**arguments)
     except (OSError, TypeError, ValueError) as problem:
         raise pytest.fail.Exception(f"comfy_mock cannot be configured like this: {problem}", pytrace=False) from None
+    request.node.stash[_CONFIGURED] = True
     monkeypatch.setenv(URL_VARIABLE, server.url)
     _comfy_mock_watch.add("comfy_mock", server, own_script="script" in marked)
     return server
@@ -227,6 +244,7 @@ class _Watch:
 
 
 _WATCH = pytest.StashKey[_Watch]()
+_CONFIGURED = pytest.StashKey[bool]()
 
 
 def _how_to_allow(switch: str) -> str:
@@ -239,18 +257,24 @@ def _how_to_allow(switch: str) -> str:
 def _for_the_suite(config: pytest.Config, options: Mapping[str, Any]) -> dict[str, Any]:
     """What the servers of all tests are made with: by the ini file, the fixture, the command line."""
     _check(options, "the fixture comfy_mock_options")
-    clock, script = config.getini("comfy_mock_clock"), config.getini("comfy_mock_script")
-    beside = config.rootpath if config.inipath is None else config.inipath.parent
-    given = {
-        "clock": config.getoption("--comfy-mock-clock"),
-        "script": _path(config.getoption("--comfy-mock-script"), config.invocation_params.dir),
-    }
+    clock, scripts = config.getini("comfy_mock_clock"), _scripts_of_the_suite(config)
+    given = {"clock": config.getoption("--comfy-mock-clock"), "script": scripts.get("--comfy-mock-script")}
     return {
         **({"clock": clock} if clock else {}),
-        **({"script": _path(script, beside)} if script else {}),
+        **({"script": scripts["comfy_mock_script"]} if "comfy_mock_script" in scripts else {}),
         **options,
         **{name: value for name, value in given.items() if value is not None},
     }
+
+
+def _scripts_of_the_suite(config: pytest.Config) -> dict[str, Path]:
+    """The scenario files that the options name, by option."""
+    beside = config.rootpath if config.inipath is None else config.inipath.parent
+    given = {
+        "comfy_mock_script": (beside, config.getini("comfy_mock_script")),
+        "--comfy-mock-script": (config.invocation_params.dir, config.getoption("--comfy-mock-script")),
+    }
+    return {option: folder / name for option, (folder, name) in given.items() if name}
 
 
 def _marked(node: pytest.Item) -> dict[str, Any]:
@@ -262,6 +286,9 @@ def _marked(node: pytest.Item) -> dict[str, Any]:
                 f"{_MARKER} takes named arguments only, such as seed=7; it was given {mark.args[0]!r}", pytrace=False
             )
         _check(mark.kwargs, _MARKER, *_SWITCHES)
+        for switch in _SWITCHES:
+            if not isinstance(mark.kwargs.get(switch, False), bool):
+                pytest.fail(f"{_MARKER}: {switch} is True or False, not {mark.kwargs[switch]!r}", pytrace=False)
         arguments.update(mark.kwargs)
     if "script" in arguments:
         arguments["script"] = _path(arguments["script"], node.path.parent)

@@ -68,6 +68,14 @@ def describe(error: Exception, node_id: str, *, shapes_tip: bool = True) -> Fail
     return Failure(node_id, message, kind, _traceback(error), current_inputs)
 
 
+def without_tip(message: str) -> str:
+    """The text of an exception, of the `exception_message` that tells it (protocol 5.11)."""
+    for tip in (_MEMORY_TIP, _SHAPES_TIP, ""):
+        if message.endswith(f"\n{tip}"):
+            return message[: len(message) - len(tip) - 1]
+    return message
+
+
 def type_name(error: BaseException) -> str:
     """The type of an exception as `exception_type` has it: with its module, unless that is Python's own."""
     if isinstance(error, NodeError):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from comfy_contracts.messages import NodeProgress, ProgressState
 from comfy_mock.engine.order import PromptGraph
 
-_PAUSE_S = 0.1
+PAUSE_S = 0.1
+"""How long an update waits for the next one to go out, unless it is the last."""
 _SHARE = 0.005
 
 
@@ -60,7 +61,7 @@ class Throttle:
         or 100 ms after the last one that went out if the bar has moved by half a percent."""
         moved = abs(value - self._sent_value) >= maximum * _SHARE
         # simulated steps of exactly the pause add up with rounding errors
-        waited = self._sent_at is not None and now - self._sent_at >= _PAUSE_S - 1e-6
+        waited = self._sent_at is not None and now - self._sent_at >= PAUSE_S - 1e-6
         if always or self._sent_at is None or value >= maximum or (waited and moved):
             self._sent_at, self._sent_value = now, value
             return True

@@ -25,6 +25,9 @@ MEMBERS_MAX = 10_000
 
 _FIRST_SLICE_BYTES = 256
 
+_LAST_DATE = 253402300799.0
+"""The end of the year 9999, in seconds since the epoch."""
+
 _HOST = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*://[^/?]*")
 _UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _WITHOUT_LENGTH = (204, 304)
@@ -144,7 +147,7 @@ def answer_headers(answer: Answer, method: str, now: float) -> RawHeaders:
     headers.extend(answer.headers)
     if not answer.chunked and answer.status not in _WITHOUT_LENGTH and (answer.content_type or not head_of_nothing):
         headers.append(("content-length", str(len(answer.body))))
-    headers.append(("date", format_datetime(datetime.fromtimestamp(now, timezone.utc), usegmt=True)))
+    headers.append(("date", format_datetime(datetime.fromtimestamp(min(now, _LAST_DATE), timezone.utc), usegmt=True)))
     headers.append(("server", SERVER))
     for name, value in headers:
         if _UNSENDABLE.search(value):

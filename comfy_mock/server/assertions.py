@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from comfy_mock.server.journal_names import Names
 from comfy_mock.server.journal_queries import Queries
+from comfy_mock.server.journal_records import AnyRecord
 from comfy_mock.server.journal_rules import unused_rules
 from comfy_mock.server.journal_unserved import unserved_requests
 from comfy_mock.server.journal_wants import (
@@ -28,8 +31,13 @@ if TYPE_CHECKING:
 class Assertions(Queries):
     """What a test may claim of a journal. `times` is how often, exactly; None is at least once.
 
-    All raise `AssertionError`, and `TypeError` for an argument that there is none of.
+    All raise `AssertionError`, and `TypeError` for an argument that there is none of. A claim that something did not
+    happen (`times=0`) raises `ValueError` where it says a name that looks misspelt, and `RuntimeError` in the journal
+    from before a reset.
     """
+
+    names: Names | None = None
+    """What the server knows by name."""
 
     def assert_prompt(self, *, times: int | None = None, **which: Unpack[PromptFilter]) -> None:
         """A prompt was accepted that has such a node, is of this client, has this id.
@@ -88,10 +96,21 @@ class Assertions(Queries):
         if problem:
             raise AssertionError(problem)
 
+    def _require_possible(self, want: Want[Any], records: Sequence[AnyRecord]) -> None:
+        """Refuse claims that would be true whatever had happened."""
+        __tracebackhide__ = True
+        if self.over is not None:
+            raise RuntimeError(f"this journal says nothing of what happens now: {self.over}")
+        complaint = None if self.names is None else self.names.complaint(want, records)
+        if complaint is not None:
+            raise ValueError(f"{complaint} (a claim that there was none would prove nothing)")
+
     def _assert(self, function: str, want: Want[Any], times: int | None) -> None:
         __tracebackhide__ = True
         records = self.of_kind(want.kind)
         fitting = [record for record in records if want.fits(record)]
+        if times == 0 and not fitting:
+            self._require_possible(want, records)
         if len(fitting) == times or (times is None and fitting):
             return
         claim = {**want.given(), **({} if times is None or function == "assert_no_request" else {"times": times})}

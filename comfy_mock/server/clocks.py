@@ -34,19 +34,28 @@ class InstantClock:
 
     def __init__(self, start: float = START) -> None:
         self._now = start
+        self._timers = _Timers()
 
     def now(self) -> float:
         """The time of the last thing that was due."""
         return self._now
 
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
+        """Call this when so many simulated seconds have passed; whoever waits must be woken, to look at it."""
+        return self._timers.add(self._now + seconds, callback)
+
     async def wait(self, due: float | None, wake: asyncio.Event) -> None:
-        """Jump to `due`; with nothing due, wait for `wake`."""
+        """Jump to `due`, or to what is to be called before that; with nothing due, wait for `wake`."""
+        first = self._timers.first
+        if first is not None and (due is None or first < due):
+            due = first
         if due is None:
             await wake.wait()
             return
         # not only when nobody woke it: a client that polls without a pause would stop time
         await asyncio.sleep(0)
         self._now = max(self._now, due)
+        self._timers.call(self._now)
 
 
 class Timer(Protocol):
@@ -57,7 +66,7 @@ class Timer(Protocol):
 
 
 @dataclass(order=True)
-class _ManualTimer:
+class _SimulatedTimer:
     due: float
     place: int
     callback: Callable[[], object] | None = field(compare=False)
@@ -66,13 +75,38 @@ class _ManualTimer:
         self.callback = None
 
 
+class _Timers:
+    """Calls that are to be made at simulated times, in their order."""
+
+    def __init__(self) -> None:
+        self._heap: list[_SimulatedTimer] = []
+        self._made = 0
+
+    def add(self, due: float, callback: Callable[[], object]) -> Timer:
+        self._made += 1
+        timer = _SimulatedTimer(due, self._made, callback)
+        heapq.heappush(self._heap, timer)
+        return timer
+
+    @property
+    def first(self) -> float | None:
+        while self._heap and self._heap[0].callback is None:
+            heapq.heappop(self._heap)
+        return self._heap[0].due if self._heap else None
+
+    def call(self, now: float) -> None:
+        while self._heap and self._heap[0].due <= now:
+            callback = heapq.heappop(self._heap).callback
+            if callback is not None:
+                callback()
+
+
 class ManualClock:
     """Simulated time that moves only when it is told to: nothing happens between two calls of `move_to`."""
 
     def __init__(self, start: float = START) -> None:
         self._now = start
-        self._timers: list[_ManualTimer] = []
-        self._made = 0
+        self._timers = _Timers()
 
     def now(self) -> float:
         """The time it was moved to."""
@@ -81,17 +115,11 @@ class ManualClock:
     def move_to(self, now: float) -> None:
         """Go forward to this time, and make the calls that are due by then; to an earlier one it does not go."""
         self._now = max(self._now, now)
-        while self._timers and self._timers[0].due <= self._now + ROUNDING_S:
-            callback = heapq.heappop(self._timers).callback
-            if callback is not None:
-                callback()
+        self._timers.call(self._now + ROUNDING_S)
 
     def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
         """Call this when so many seconds will have passed."""
-        self._made += 1
-        timer = _ManualTimer(self._now + seconds, self._made, callback)
-        heapq.heappush(self._timers, timer)
-        return timer
+        return self._timers.add(self._now + seconds, callback)
 
     async def wait(self, due: float | None, wake: asyncio.Event) -> None:  # noqa: ARG002 - of the protocol
         """Wait for `wake`, whatever is due."""
@@ -136,6 +164,13 @@ def call_later(clock: Clock, seconds: float, callback: Callable[[], object]) -> 
     if isinstance(clock, ManualClock):
         return clock.call_later(seconds, callback)
     return asyncio.get_running_loop().call_later(real_seconds(clock, seconds), callback)
+
+
+def call_later_simulated(clock: Clock, seconds: float, callback: Callable[[], object]) -> Timer:
+    """Call this when `seconds` of simulated time have passed: as `call_later`, but the instant clock jumps to it."""
+    return (
+        clock.call_later(seconds, callback) if isinstance(clock, InstantClock) else call_later(clock, seconds, callback)
+    )
 
 
 def real_seconds(clock: Clock, seconds: float) -> float:

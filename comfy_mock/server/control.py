@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.types import Receive, Scope, Send
 
 from comfy_contracts import jsontext
-from comfy_mock.engine.answers import Answer
+from comfy_mock.engine.answers import Answer, ServerTrouble
 from comfy_mock.engine.awaited_event import EventNeverCame
 from comfy_mock.engine.script.problems import ScriptError
 from comfy_mock.server.asgi import BodyTooLarge, ClientGone, answer_headers, read_body, request_of, send_answer
@@ -103,6 +103,8 @@ class Control:
                 for problem in error.problems
             ]
             return Reply.json({"error": str(error), "problems": problems}, 400)
+        except ServerTrouble as trouble:
+            return _error(400, f"the body cannot be read: {trouble}")
         except (BadRequest, NeverCame, EventNeverCame, RuntimeError, ValueError, TypeError) as error:
             status = next(status for kind, status in _STATUSES.items() if isinstance(error, kind))
             return _error(status, str(error))

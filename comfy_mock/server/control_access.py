@@ -16,7 +16,11 @@ def refusal(headers: Mapping[str, str], client: str | None, token: str | None) -
     pretend by their name in the DNS to be this machine. `headers` have lower-case names.
     """
     host, origin = headers.get("host", ""), headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+    try:
+        hostname, asking = urlsplit(f"//{host}").hostname or "", urlsplit(origin or "").netloc
+    except ValueError:
+        return 400, "the headers Host and Origin must be those of a URL"
+    if origin is not None and asking.lower() != host.lower():
         return 403, f"pages of {origin} cannot control the fake: only those of its own origin"
     if headers.get("sec-fetch-site") in ("cross-site", "same-site"):
         return 403, "pages of other origins cannot control the fake"
@@ -27,7 +31,7 @@ def refusal(headers: Mapping[str, str], client: str | None, token: str | None) -
         return 401, "the header `Authorization: Bearer TOKEN` must have the token that the fake was started with"
     if client is not None and not _is_loopback(client):
         return 403, "without a token the fake is controlled from its own machine only"
-    if not _is_local_name(urlsplit(f"//{host}").hostname or ""):
+    if not _is_local_name(hostname):
         return 403, f"the fake is not called {host}: control it at its address, or with a token"
     return None
 

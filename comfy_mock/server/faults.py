@@ -27,7 +27,6 @@ TROUBLE = b"500 Internal Server Error\n\nServer got itself in trouble"
 
 _RATE_LIMITED = 429
 _BODILESS = (204, 304)
-_FRAMING = ("content-length", "transfer-encoding")
 
 
 @dataclass(frozen=True)
@@ -80,10 +79,10 @@ def _with_body(body: Any, status: int) -> Answer:
 
 
 def with_headers(rule: RequestRule, answer: Answer) -> Answer:
-    """The answer with a rule's headers, which replace its own. Those that frame a body stay the server's."""
-    given = {name: value for name, value in rule.headers.items() if name.lower() not in _FRAMING}
+    """The answer with a rule's headers, which replace its own."""
+    given = dict(rule.headers)
     if rule.retry_after is not None:
-        given.setdefault("Retry-After", f"{rule.retry_after:g}")
+        given["Retry-After"] = f"{rule.retry_after}"
     names = {name.lower() for name in given}
     content_type = next((value for name, value in given.items() if name.lower() == "content-type"), answer.content_type)
     kept = [(name, value) for name, value in answer.headers if name.lower() not in names]

@@ -57,6 +57,7 @@ class SocketFaults:
         self._director, self._waits = director, waits
         self._streams: dict[int, _Stream] = {}
         self._aside = 0
+        self._prompt_ended = False
 
     @property
     def active(self) -> bool:
@@ -101,8 +102,28 @@ class SocketFaults:
             if use.label not in told.record.rules:
                 told.record.rules += (use.label,)
             self._apply(stream, use.rule, data)
+        if told.subject.event == "executing" and told.subject.nodes == ((None, None),):
+            self._prompt_ended = True
         if stream.use is not None and _is_due(stream, told.subject):
             self._befall(stream)
+
+    def rest(self) -> None:
+        """The server is at rest: what waits for others that follow it is sent, if they were those of a prompt."""
+        if self._prompt_ended:
+            self.send_all()
+
+    def send_all(self) -> None:
+        """Send what waits for others that follow it."""
+        self._prompt_ended = False
+        for stream in self._streams.values() if self._aside else ():
+            self._send_aside(stream)
+
+    def _send_aside(self, stream: _Stream) -> None:
+        self._aside -= len(stream.aside)
+        left, stream.aside = stream.aside, []
+        for aside in left:
+            for part in aside.frames:
+                stream.outbox.put(part)
 
     def _apply(self, stream: _Stream, rule: AnyRule, data: str | bytes) -> None:
         assert isinstance(rule, MessageRule)
@@ -155,6 +176,7 @@ class SocketFaults:
         if rule.end == "stall":
             stream.outbox.pause(self._waits.begin(seconds=rule.seconds, hold=rule.hold))
         elif rule.end is not None:
+            self._send_aside(stream)
             stream.outbox.end(Ending(rule.end, rule.code))
 
 

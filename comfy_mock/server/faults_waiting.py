@@ -9,7 +9,7 @@ from functools import partial
 from comfy_mock.engine.clients import Payload
 from comfy_mock.engine.script.director import Director
 from comfy_mock.engine.script.model import PointRule
-from comfy_mock.server.clocks import Clock, call_later
+from comfy_mock.server.clocks import Clock, call_later, call_later_simulated
 
 Waiting = asyncio.Future[bool]
 """Done when the wait is over: with true where the server went on meanwhile, with false where it has restarted."""
@@ -19,10 +19,13 @@ Told = Callable[[Payload], bool]
 
 
 class Waits:
-    """All that waits in one life of a server, from its start to its stop or restart. It belongs to one event loop."""
+    """All that waits in one life of a server, from its start to its stop or restart. It belongs to one event loop.
 
-    def __init__(self, clock: Clock, director: Director) -> None:
-        self._clock, self._director = clock, director
+    `look` is called when the clock has to look at what is due anew.
+    """
+
+    def __init__(self, clock: Clock, director: Director, look: Callable[[], None] = lambda: None) -> None:
+        self._clock, self._director, self._look = clock, director, look
         self._open: set[Waiting] = set()
         self._polls: dict[Waiting, int] = {}
         self._watching: dict[Waiting, Told] = {}
@@ -35,11 +38,12 @@ class Waits:
         hold: str | None = None,
         polls: int | None = None,
         told: Told | None = None,
+        simulated: bool = False,
     ) -> Waiting:
         """Wait from now on for the first of these, and be over at once where none is given.
 
-        `seconds` are the network's (`clocks.call_later`), `hold` is what must be released, `polls` how many questions
-        about prompts must be answered, and `told` says which message must be handed over.
+        `seconds` are the network's (`clocks.call_later`), unless they are `simulated`, `hold` is what must be released,
+        `polls` how many questions about prompts must be answered, and `told` says which message must be handed over.
         """
         waiting: Waiting = asyncio.get_running_loop().create_future()
         if self._outcome is not None or (seconds, hold, polls, told) == (None, None, None, None):
@@ -49,8 +53,9 @@ class Waits:
         waiting.add_done_callback(self._forget)
         go_on = partial(_end, waiting, True)
         if seconds is not None:
-            timer = call_later(self._clock, seconds, go_on)
+            timer = (call_later_simulated if simulated else call_later)(self._clock, seconds, go_on)
             waiting.add_done_callback(lambda _: timer.cancel())
+            self._look()
         if hold is not None:
             gate = self._director.hold(hold)
             gate.on_open.append(go_on)
@@ -64,7 +69,8 @@ class Waits:
     def begin_point(self, rule: PointRule, *, told: Told | None = None) -> Waiting:
         """Hold a gap open as its rule says, and until `told` where the rule does not say how long."""
         says = (rule.seconds, rule.hold, rule.polls) != (None, None, None)
-        return self.begin(seconds=rule.seconds, hold=rule.hold, polls=rule.polls, told=None if says else told)
+        told = None if says else told
+        return self.begin(seconds=rule.seconds, hold=rule.hold, polls=rule.polls, told=told, simulated=True)
 
     def polled(self) -> None:
         """A question about prompts was answered."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import math
 from collections.abc import Iterator, Mapping
@@ -95,7 +96,7 @@ class Instance(Scripted):
 
     def power_on(self) -> None:
         """The server is started now: one that its script starts up slowly is down at first."""
-        self.waits.resume()
+        self.runner.resume()
         seconds = self._configuration.script.start_up
         self._down = Deadline(self.clock, seconds) if seconds else None
 
@@ -193,6 +194,8 @@ class Instance(Scripted):
         """
         old, version = self.runner, self.engine.options.version
         self._begin(_configured(arguments) if arguments else self._configuration)
+        self.runner.live_in(asyncio.get_running_loop())
+        old.journal.end("the server was reset, and goes on in `server.journal`")
         if self.engine.options.version != version:
             self.app = create_app(self, self._control)
         await old.retire()
@@ -222,6 +225,10 @@ class _Configuration:
     def new_clock(self) -> Clock:
         """A clock at its beginning; one of the user's own is kept as it is."""
         if not isinstance(self.clock, str):
+            if not callable(getattr(self.clock, "now", None)) or not callable(getattr(self.clock, "wait", None)):
+                raise TypeError(
+                    f"a clock is 'instant', 'real', 'manual', or has now() and wait(), unlike {self.clock!r}"
+                )
             return self.clock
         if self.clock == "instant":
             return InstantClock()
@@ -238,6 +245,11 @@ class _Configuration:
 
 def _configured(arguments: Mapping[str, Any]) -> _Configuration:
     own = {name: value for name, value in arguments.items() if name in _OWN}
+    speed, catalogue = own.get("speed", 1.0), own.get("catalogue")
+    if not isinstance(speed, (int, float)) or not 0 < speed < math.inf:
+        raise ValueError(f"speed must be above 0, not {speed!r}; use the instant clock for no waiting at all")
+    if not isinstance(catalogue, (Catalogue, type(None))):
+        raise TypeError(f"a catalogue is a comfy_contracts.catalogue.Catalogue, not {type(catalogue).__name__}")
     options = Options(**{name: value for name, value in arguments.items() if name not in own})
     script = script_for(own.pop("script", None), options, own.get("catalogue"))
     return _Configuration(options, **own, script=script)

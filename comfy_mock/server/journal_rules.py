@@ -75,6 +75,14 @@ def _complaint(use: RuleUse) -> list[str]:
         return [*lines, "    It found what it is for, but what it waits for then never came."]
     if use.fits:
         return [*lines, f"    What fitted it came {_times(use.fits)}; with after={use.rule.after} it lets that pass."]
+    if use.hidden_by is not None:
+        by = use.hidden_by
+        return [
+            *lines,
+            f"    What it is for came, but {by.label} was asked first, and took it:",
+            f"        {rule_line(by.rule)}",
+            "    Give that one `times`, or this one a higher `priority`.",
+        ]
     if use.nearest is None:
         return [*lines, f"    Nothing of its kind came: {_BUILDERS[type(use.rule)][1]}."]
     subject, differences = use.nearest

@@ -46,6 +46,15 @@ class Store:
 
     on_hold: Callable[[], None] | None = None
 
+    lives_here: Callable[[], bool] = staticmethod(lambda: False)
+    """Whether the running event loop is the server's own."""
+
+    circumstances: Callable[[], list[str]] = staticmethod(list)
+    """What keeps the server from going on now, in words."""
+
+    over: str | None = None
+    """Why nothing is written here any more; None while something may be."""
+
     def __init__(
         self,
         director: Director | None = None,
@@ -65,9 +74,17 @@ class Store:
         self._new_holds: list[HoldRecord] = []
         self._lock = threading.Lock()
         self._listeners: tuple[Listener, ...] = ()
+        self._on_end: tuple[Callable[[], None], ...] = ()
         self._writer: int | None = None
 
     # -- writing
+
+    def end(self, why: str) -> None:
+        """Nothing is written here any more, and whoever waits is told `why`."""
+        with self._lock:
+            self.over, waiting = why, self._on_end
+        for wake in waiting:
+            wake()
 
     def request(
         self,
@@ -173,21 +190,28 @@ class Store:
             return list(self._records)
 
     @contextlib.contextmanager
-    def listening(self, listener: Listener) -> Iterator[list[AnyRecord]]:
-        """The records so far; `listener` is called with each that comes or changes after them, in the server's loop."""
+    def listening(self, listener: Listener, on_end: Callable[[], None]) -> Iterator[list[AnyRecord]]:
+        """The records so far; `listener` is called with each that comes or changes after them, in the server's loop.
+
+        `on_end` is called when none comes any more, also where that is so already.
+        """
         with self._lock:
             records = list(self._records)
-            self._listeners = (*self._listeners, listener)
+            self._listeners, self._on_end = (*self._listeners, listener), (*self._on_end, on_end)
+            over = self.over is not None
+        if over:
+            on_end()
         try:
             yield records
         finally:
             with self._lock:
                 self._listeners = tuple(other for other in self._listeners if other is not listener)
+                self._on_end = tuple(other for other in self._on_end if other is not on_end)
 
     @property
     def is_written_here(self) -> bool:
         """Whether the server runs in this thread, so that nothing can come while the thread waits."""
-        return self._writer == threading.get_ident()
+        return self._writer == threading.get_ident() or self.lives_here()
 
     def of_kind(self, kind: type[RecordT]) -> list[RecordT]:
         """The records of one kind, in the order in which they began."""

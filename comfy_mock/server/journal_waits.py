@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 TIMEOUT_S = 10.0
+_TIMEOUT_S_MAX = 1_000_000
 
 
 class NeverCame(TimeoutError):
@@ -47,7 +48,8 @@ class Waits(Queries):
     """Waiting for what is not in the journal yet; what is there already counts, and is returned at once.
 
     `count` is how many such records there must be; the last of them is returned. `timeout` is in real seconds. All
-    raise `NeverCame` when it is over, and `TypeError` for an argument that there is none of. The twins `…_async` do not
+    raise `NeverCame` when it is over, `RuntimeError` where the server is reset meanwhile, `ValueError` for a count or a
+    timeout that cannot be, and `TypeError` for an argument that there is none of. The twins `…_async` do not
     block the event loop, and must be used where that is the server's own (`Instance`); the others raise `RuntimeError`
     there. By the manual clock prompts run only in `advance` and `run_until`.
     """
@@ -124,16 +126,18 @@ class Waits(Queries):
         __tracebackhide__ = True
         if self.is_written_here:
             raise RuntimeError("this would wait for itself: in the server's own event loop await the `_async` method")
+        _check(count, timeout)
         come = threading.Event()
         waiting = _Waiting(want, count, come.set)
-        with self.listening(waiting.offer) as records:
+        with self.listening(waiting.offer, come.set) as records:
             waiting.offer_all(records)
             if not come.wait(timeout):
                 raise self._never_came(want, count, timeout)
-        return waiting.last
+        return self._outcome(waiting)
 
     async def _wait_async(self, want: Want[RecordT], count: int, timeout: float) -> RecordT:
         __tracebackhide__ = True
+        _check(count, timeout)
         loop, come = asyncio.get_running_loop(), asyncio.Event()
 
         def wake() -> None:
@@ -141,12 +145,19 @@ class Waits(Queries):
                 loop.call_soon_threadsafe(come.set)
 
         waiting = _Waiting(want, count, wake)
-        with self.listening(waiting.offer) as records:
+        with self.listening(waiting.offer, wake) as records:
             waiting.offer_all(records)
             try:
-                await asyncio.wait_for(come.wait(), timeout)
+                if not waiting.over:
+                    await asyncio.wait_for(come.wait(), timeout)
             except asyncio.TimeoutError:
                 raise self._never_came(want, count, timeout) from None
+        return self._outcome(waiting)
+
+    def _outcome(self, waiting: _Waiting[RecordT]) -> RecordT:
+        __tracebackhide__ = True
+        if not waiting.over:
+            raise RuntimeError(f"what was waited for cannot come any more: {self.over}")
         return waiting.last
 
     def _never_came(self, want: Want[Any], count: int, timeout: float) -> NeverCame:
@@ -158,7 +169,7 @@ class Waits(Queries):
         if fitting:
             lines += [f"{len(fitting)} {want.plural} like this came:", *listed(fitting)]
         others = [record for record in records if record not in fitting]
-        return NeverCame("\n".join([*lines, *nothing_fits(want, others, function)]))
+        return NeverCame("\n".join([*lines, *nothing_fits(want, others, function), *self.circumstances()]))
 
 
 class _Waiting(Generic[RecordT]):
@@ -170,6 +181,11 @@ class _Waiting(Generic[RecordT]):
         self._want, self._count, self._wake = want, count, wake
         self._lock = threading.Lock()
         self._seen: set[RecordT] = set()
+
+    @property
+    def over(self) -> bool:
+        """Whether there are enough."""
+        return len(self._seen) == self._count
 
     def offer_all(self, records: list[AnyRecord]) -> None:
         for record in records:
@@ -187,6 +203,13 @@ class _Waiting(Generic[RecordT]):
             self.last = record
             if len(self._seen) == self._count:
                 self._wake()
+
+
+def _check(count: int, timeout: float) -> None:
+    if not isinstance(count, int) or count < 1:
+        raise ValueError(f"one waits for 1 record or more, not for {count!r}")
+    if not isinstance(timeout, (int, float)) or not 0 <= timeout <= _TIMEOUT_S_MAX:
+        raise ValueError(f"timeout is a number of seconds from 0 to {_TIMEOUT_S_MAX}, not {timeout!r}")
 
 
 def _hold(name: str | None) -> WantedHold:

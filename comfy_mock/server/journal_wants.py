@@ -145,7 +145,7 @@ class WantedRequest(Want[RequestRecord]):
 
     def differences(self, record: RequestRecord) -> list[Difference]:
         match = RequestMatch(
-            route=_route(self.route), query=dict(_mapping(self.query)), client_id=_optional(self.client_id)
+            route=rule_route(self.route), query=dict(_mapping(self.query)), client_id=_optional(self.client_id)
         )
         found = request_differences(match, record.subject)
         for name, value in _mapping(self.headers).items():
@@ -156,7 +156,7 @@ class WantedRequest(Want[RequestRecord]):
         return found + _of("status", self.status, NOTHING if record.status is None else record.status)
 
     def actual(self, record: RequestRecord) -> dict[str, Any]:
-        fits = not request_differences(RequestMatch(route=_route(self.route)), record.subject)
+        fits = not request_differences(RequestMatch(route=rule_route(self.route)), record.subject)
         headers = {
             name: record.headers[name.lower()] for name in _mapping(self.headers) if name.lower() in record.headers
         }
@@ -307,7 +307,24 @@ def wanted(kind: type[WantT], arguments: Mapping[str, Any]) -> WantT:
             close = get_close_matches(name, known, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"it can say {', '.join(known)}"
             raise TypeError(f"nothing can be said of {kind.plural} with {name!r}; {hint}")
+        fits, words = _KINDS.get(name, (object, "anything"))
+        if not isinstance(arguments[name], fits) or (isinstance(arguments[name], bool) and name not in _SWITCHES):
+            raise TypeError(f"{name} of {kind.plural} is {words}, not {arguments[name]!r}")
     return kind(**arguments)
+
+
+_SWITCHES = ("open", "accepted", "json_contains")
+_TEXT, _PART = (str, "a text"), (Mapping, "a mapping")
+_KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
+    **dict.fromkeys(("route", "event", "class_type", "client_id", "prompt_id", "name"), _TEXT),
+    **dict.fromkeys(("query", "headers", "inputs"), _PART),
+    **dict.fromkeys(("status", "connection"), (int, "a whole number")),
+    "node": ((str, type(None)), "a text or None"),
+    "value": ((int, float), "a number"),
+    "open": (bool, "true or false"),
+    "accepted": ((bool, type(None)), "true, false or None"),
+}
+"""What the arguments of questions are, by their names."""
 
 
 def alikeness(differences: Iterable[Difference]) -> float:
@@ -326,7 +343,7 @@ def _subject(node_id: str, node: Any) -> NodeSubject:
     return NodeSubject(node_id, node.get("class_type", NOTHING), inputs if isinstance(inputs, dict) else {}, 0, None)
 
 
-def _route(route: str) -> str:
+def rule_route(route: str) -> str:
     """A route as rules have it: with a method, and without `/api`."""
     method, _, path = ("*", "", route) if route.startswith("/") else route.partition(" ")
     return f"{method.upper()} {path_of(path)}" if path else method.upper()

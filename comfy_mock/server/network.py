@@ -7,6 +7,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,6 +17,7 @@ from msgspec import UNSET, UnsetType
 from comfy_mock.engine.awaited_event import AwaitedEvent
 from comfy_mock.engine.clients import Payload
 from comfy_mock.engine.script.model import ServerRule
+from comfy_mock.server.calls import NOT_RUNNING, Calls
 from comfy_mock.server.instance import Instance
 from comfy_mock.server.wire import HttpProtocol
 from comfy_mock.server.wire_websocket import WebSocketProtocol
@@ -30,6 +32,8 @@ WEBSOCKET_BYTES_MAX = 4 * 1024 * 1024
 _START_S_MAX = 30.0
 _UNREAD_BYTES_MAX = 64 * 1024
 _LAST_ANSWERS_S_MAX = 2.0
+_ACCEPTING_TURNS = 3
+"""So many turns of the event loop after it was accepted a connection is among those that a stop ends."""
 
 
 class PortTaken(OSError):
@@ -103,10 +107,11 @@ class ComfyMock(Instance):
 
     def stop(self) -> None:
         """Close all connections and end the thread, or `serve` where that runs. Stopping twice is fine."""
-        if self._server is not None:
-            self._server.ask_to_exit()
-        if self._thread is not None:
-            self._thread.join()
+        server, thread = self._server, self._thread
+        if server is not None:
+            server.ask_to_exit()
+        if thread is not None:
+            thread.join()
             self._server = self._thread = None
             self._unbind()
 
@@ -170,14 +175,14 @@ class ComfyMock(Instance):
 
     def _do(self, action: Callable[[], T]) -> T:
         """Do something where the server runs; where it does not, here."""
-        loop = self._server.loop if self._server is not None else None
-        if loop is None or self._ended or _is_running_here(loop):
+        server = self._server
+        if server is None or server.loop is None or self._ended or server.runs_here:
             return action()
 
         async def there() -> T:
             return action()
 
-        return asyncio.run_coroutine_threadsafe(there(), loop).result()
+        return server.submit(there).result()
 
     def _restart(self, down: float) -> None:
         super()._restart(down)
@@ -192,30 +197,32 @@ class ComfyMock(Instance):
 
     def _call(self, action: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Do something in the server's event loop, from another thread."""
-        loop = self._server_loop()
-        if _is_running_here(loop):
+        server = self._running_server()
+        if server.runs_here:
             raise RuntimeError("this would wait for itself: in the server's own event loop await the `_async` method")
-        return asyncio.run_coroutine_threadsafe(action(), loop).result()
+        return server.submit(action).result()
 
     async def _await(self, action: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Do something in the server's event loop, from any event loop."""
-        loop = self._server_loop()
-        if _is_running_here(loop):
+        server = self._running_server()
+        if server.runs_here:
             return await action()
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(action(), loop))
+        return await asyncio.wrap_future(server.submit(action))
 
-    def _server_loop(self) -> asyncio.AbstractEventLoop:
-        if self._server is None or self._server.loop is None or self._ended:
-            raise RuntimeError("this ComfyMock does not run: use `with ComfyMock() as server:` or call start()")
-        return self._server.loop
+    def _running_server(self) -> _Server:
+        server = self._server
+        if server is None or server.loop is None or self._ended:
+            raise RuntimeError(NOT_RUNNING)
+        return server
 
     async def serve(self, on_ready: Callable[[], None] = lambda: None) -> None:
         """Serve in this event loop until cancelled or, in the main thread, until SIGINT or SIGTERM."""
         self._bind()
-        self._server = _Server(self, on_ready)
+        self._server = server = _Server(self, on_ready)
         try:
-            await self._server.serve(sockets=[self._socket] if self._socket else None)
+            await server.serve(sockets=[self._socket] if self._socket else None)
         finally:
+            server.abandon_calls()
             self._server = None
             self._unbind()
 
@@ -252,6 +259,7 @@ class ComfyMock(Instance):
         except BaseException as failure:
             self._failure = failure
         finally:
+            self._server.abandon_calls()
             ready.set()
 
     def __enter__(self) -> Self:
@@ -304,10 +312,31 @@ class _Server(uvicorn.Server):
         )
         self._mock, self._on_ready = mock, on_ready
         self.loop: asyncio.AbstractEventLoop | None = None
+        self._calls: Calls | None = None
         self._exit = asyncio.Event()
 
+    @property
+    def runs_here(self) -> bool:
+        """Whether this is called in its own event loop."""
+        try:
+            return asyncio.get_running_loop() is self.loop
+        except RuntimeError:
+            return False
+
+    def submit(self, action: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
+        """Do something in this server's event loop; see `Calls.submit`."""
+        if self._calls is None:
+            raise RuntimeError(NOT_RUNNING)
+        return self._calls.submit(action)
+
+    def abandon_calls(self) -> None:
+        """The event loop has ended."""
+        if self._calls is not None:
+            self._calls.abandon()
+
     def ask_to_exit(self) -> None:
-        """End, from any thread."""
+        """End, from any thread, also one that lets time pass without an end."""
+        self._mock.runner.give_up()
         if self.loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has closed already
                 self.loop.call_soon_threadsafe(self._exit.set)
@@ -327,11 +356,13 @@ class _Server(uvicorn.Server):
 
         uvicorn's own way takes a tenth of a second at least.
         """
+        await self._accept_no_more()
         for listener in (*self.servers, *(sockets or ())):
             listener.close()
         for connection in list(self.server_state.connections):
             # a client that does not read would be waited for, and its answer then be reported as an error of the app
-            if connection.transport.get_write_buffer_size() > _UNREAD_BYTES_MAX:
+            unread = connection.transport.get_write_buffer_size() > _UNREAD_BYTES_MAX
+            if unread or (isinstance(connection, HttpProtocol) and connection.is_waiting):
                 connection.transport.abort()
             else:
                 connection.shutdown()
@@ -344,6 +375,18 @@ class _Server(uvicorn.Server):
         for listening in self.servers:
             await listening.wait_closed()
 
+    async def _accept_no_more(self) -> None:
+        """Take no new connections, and let those that were taken come to be known.
+
+        asyncio forgets, and leaves open, what it has accepted for a listener that is closed meanwhile.
+        """
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(NotImplementedError):  # on Windows
+            for listener in [listener for server in self.servers for listener in server.sockets]:
+                loop.remove_reader(listener.fileno())
+        for _ in range(_ACCEPTING_TURNS):
+            await asyncio.sleep(0)
+
     async def _all_gone(self) -> None:
         pause_s = 0.0
         while self.server_state.connections or self.server_state.tasks:
@@ -351,19 +394,17 @@ class _Server(uvicorn.Server):
             pause_s = min(pause_s + 0.001, 0.02)
 
     async def main_loop(self) -> None:
+        self._calls = Calls()
+        self._mock.runner.live_in(asyncio.get_running_loop())
         self.loop, self._exit = asyncio.get_running_loop(), asyncio.Event()
         self._mock.power_on()
         self._on_ready()
-        await self._exit.wait()
+        try:
+            await self._exit.wait()
+        finally:
+            self._calls.end()
         self.should_exit = True
         await self._mock.runner.stop()
-
-
-def _is_running_here(loop: asyncio.AbstractEventLoop) -> bool:
-    try:
-        return asyncio.get_running_loop() is loop
-    except RuntimeError:
-        return False
 
 
 def _current_app(mock: ComfyMock) -> Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]:

@@ -18,6 +18,7 @@ from comfy_mock.server.clocks import ROUNDING_S, Clock, ManualClock
 from comfy_mock.server.faults_sockets import SocketFaults, ToldEvent
 from comfy_mock.server.faults_waiting import Waits
 from comfy_mock.server.journal import Journal
+from comfy_mock.server.journal_names import Names
 from comfy_mock.server.journal_records import EventRecord
 from comfy_mock.server.sockets import Ending, Sockets
 
@@ -50,18 +51,42 @@ class Runner:
         self._answers: set[object] = set()
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._home: asyncio.AbstractEventLoop | None = None
         self._wake, self._all_answered = asyncio.Event(), asyncio.Event()
-        self._retired = False
+        self._retired = self._given_up = False
         self._connections = 0
         self._live(engine)
         self.journal = Journal(engine.director, now=self.now)
         self.journal.on_hold = self.wake
+        self.journal.lives_here, self.journal.circumstances = self._lives_here, self._circumstances
+        self.journal.names = Names(lambda: self.engine)
+
+    def live_in(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The server belongs to this event loop, before it has been asked anything."""
+        self._home = loop
+
+    def _lives_here(self) -> bool:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return False
+        return (self._loop or self._home or loop) is loop
+
+    def _circumstances(self) -> list[str]:
+        """What keeps the server from going on, for those who wait in vain."""
+        lines = [f"Held now: {gate.name!r} ({gate.what or 'an exchange'})" for gate in self.director.held if gate.name]
+        busy = self.engine.queue.running is not None or self.engine.queue.pending
+        if busy and isinstance(self.clock, ManualClock):
+            lines.append("By the manual clock prompts run only in advance() and run_until().")
+        if busy and self.director.paused:
+            lines.append("The queue is paused.")
+        return lines
 
     def _live(self, engine: Engine) -> None:
         engine.keeps_unheard = True
         engine.present = self.clock.now
         self.engine = engine
-        self.waits = Waits(self.clock, engine.director)
+        self.waits = Waits(self.clock, engine.director, self.wake)
         self.sockets = Sockets(SocketFaults(engine.director, self.waits))
 
     @property
@@ -146,6 +171,8 @@ class Runner:
                 waits.told(outgoing.payload)
                 if told is not None and self._ends_with(told):
                     break  # the rest was in the memory that is lost
+        if self.sockets.faults is not None and self.engine.next_wakeup() is None:
+            self.sockets.faults.rest()
         self.journal.note_holds()
 
     def _place(self, record: EventRecord) -> int | None:
@@ -179,6 +206,19 @@ class Runner:
             self.flush()
         return True
 
+    def give_up(self) -> None:
+        """The server is to stop, said from any thread: time that is being let pass does not keep it."""
+        self._given_up = True
+
+    def resume(self) -> None:
+        """The server was stopped and is started again."""
+        self._given_up = False
+        self.waits.resume()
+
+    def _go_on_or_stop(self) -> None:
+        if self._given_up:
+            raise RuntimeError("the server was stopped before so much time had passed")
+
     async def advance(self, seconds: float) -> None:
         """Let `seconds` of simulated time pass; returns when what happened in them was handed to the sockets.
 
@@ -191,7 +231,7 @@ class Runner:
         await self._settle()
         target = clock.now() + seconds
         while self._advance_once(target + ROUNDING_S):
-            pass
+            self._go_on_or_stop()
         self.engine.advance(target)
         clock.move_to(target)
         self.flush()
@@ -215,6 +255,7 @@ class Runner:
     def _run_until(self, awaited: AwaitedEvent, clock: ManualClock, seen: list[Payload]) -> Payload:
         looked_at = 0
         while (due := self.engine.next_wakeup()) is not None:
+            self._go_on_or_stop()
             clock.move_to(due)
             self._advance_once(clock.now())
             for payload in seen[looked_at:]:
@@ -249,6 +290,8 @@ class Runner:
     async def retire(self) -> None:
         """Stop for good, and close the sockets as a server does that restarts."""
         self._retired = True
+        if self.sockets.faults is not None:
+            self.sockets.faults.send_all()
         self.sockets.end_all(Ending("close", _SERVICE_RESTART))
         await self.stop()
 

@@ -11,9 +11,10 @@ from comfy_contracts.frames import PreviewFrame, PreviewWithMetadata, TextFrame,
 from comfy_contracts.messages import Unknown
 from comfy_mock.engine.script.director import Director, RuleUse
 from comfy_mock.engine.script.model import AnyRule, Script
+from comfy_mock.engine.script.problems import did_you_mean
 from comfy_mock.server.journal import Journal
 from comfy_mock.server.runner import Runner
-from comfy_mock.server.scripts import check_rules
+from comfy_mock.server.scripts import checked_rules
 
 T = TypeVar("T")
 
@@ -65,8 +66,7 @@ class Scripted:
         """Add the rules of a script: as `add_rules`, and where it was read from a text, errors tell its lines."""
 
         def add() -> None:
-            check_rules(self.runner.engine, script)
-            self.director.add(*script.rules)
+            self.director.add(*checked_rules(self.runner.engine, script).rules)
             self.runner.rules_changed()
 
         self._do(add)
@@ -80,10 +80,10 @@ class Scripted:
         """
 
         def follow() -> None:
-            check_rules(self.runner.engine, script)
-            if script.start_up:
+            copied = checked_rules(self.runner.engine, script)
+            if copied.start_up:
                 raise ValueError("start_up is for a start: reset the server with this script")
-            self.runner.engine.follow(script)
+            self.runner.engine.follow(copied)
             self.runner.rules_changed()
 
         self._do(follow)
@@ -108,7 +108,14 @@ class Scripted:
         self._do(clear)
 
     def release(self, name: str | None = None) -> int:
-        """Release what is held under this name (None: all), and return how much that was."""
+        """Release what is held under this name (None: all), and return how much that was.
+
+        Raises `ValueError` for a name under which no rule ever held anything, or could.
+        """
+        known = self.director.known_holds | {*self.held}
+        if name is not None and name not in known:
+            names = f"; the names are {', '.join(map(repr, sorted(known)))}" if known else "; the script has no holds"
+            raise ValueError(f"nothing is held under {name!r}{did_you_mean(name, known) or names}")
 
         def release() -> int:
             released = self.director.release(name)

@@ -167,7 +167,9 @@ class Shell:
         gap = None
         if rule.handled or (instead is None and rule.reset != "before_headers"):
             before = self._before_interrupt(exchange)
-            if before is not None and not await outlasted(before, exchange.receive):
+            waits = server.waits
+            in_time = before is None or await outlasted(before, exchange.receive)
+            if not in_time or server.waits is not waits:  # or it would be done to the fresh server after a reset
                 await lost(exchange, server.now())
                 return
             aside = await self._made_aside(request, found)
@@ -231,8 +233,11 @@ class Shell:
         record = self._noted(request, scope, found)
         rule = self._rule(record)
         instead = answer_instead(rule)
+        waits = self._server.waits
         # what comes meanwhile is left alone: it is for the socket, once that is open
-        if not await late(rule, self._server.waits, None) or rule.reset is not None:
+        in_time = await late(rule, waits, None)
+        # after a reset it would open a WebSocket of the fresh server, which nobody has asked for one
+        if not in_time or rule.reset is not None or self._server.waits is not waits:
             await lost(Exchange(scope, receive, send, record), self._server.now())
             return
         if instead is None and isinstance(found, Found) and found.endpoint.handler is _without_upgrade:

@@ -169,8 +169,11 @@ class Sockets:
             outbox.handed += 1
             if told is None or self.faults is None:
                 outbox.put(data)
-            else:
+                continue
+            try:
                 self.faults.put(socket, data, told)
+            except Exception:
+                logger.exception("A fault cannot be played, and its message is left out: %s", told.subject.event)
 
 
 _FRAMES = (frames.PreviewFrame, frames.PreviewWithMetadata, frames.TextFrame, frames.UnknownFrame)

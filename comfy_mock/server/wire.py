@@ -53,9 +53,21 @@ class HttpProtocol(H11Protocol):
     def _connection(self) -> Connection:
         return Connection(self.transport, self.flow.drain)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether nothing is being answered yet that would come soon: half a request, or one to control the fake."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            return False
+        return bool(cycle.more_body or (self._controls and not cycle.response_started))
+
+    @property
+    def _controls(self) -> bool:
+        return self.scope is not None and self.scope["path"].startswith(CONTROL_PREFIX)
+
     def break_off(self) -> None:
         """End the connection without a word, unless it is there to control the fake."""
-        if self.scope is None or not self.scope["path"].startswith(CONTROL_PREFIX):
+        if not self._controls:
             self._connection().reset()
 
     def data_received(self, data: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpcore  # which httpx imports late, and would then know only as the first of these runs had it
 import pytest
 
 # A run in this process forgets what it imports: imported here, it need not be imported by each.
@@ -10,7 +11,7 @@ import comfy_mock.script
 import comfy_mock.server.network
 import comfy_mock.server.timeline
 
-__all__ = ["comfy_client", "comfy_mock", "run", "run_here"]
+__all__ = ["comfy_client", "comfy_mock", "httpcore", "run", "run_here"]
 
 _OPTIONS = ("-p", "no:cacheprovider", "-p", "no:randomly", "-W", "error", "--strict-markers")
 

@@ -208,3 +208,52 @@ def test_unittest_needs_no_plugin(tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error", "-m", "unittest", "test_it"]
     done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
     assert (done.returncode, "Ran 2 tests" in done.stderr) == (0, True), done.stderr
+
+
+@pytest.mark.parametrize("option", ["--comfy-mock-script", "comfy_mock_script"])
+def test_a_script_of_the_suite_that_is_missing_is_one_error(pytester: pytest.Pytester, option: str) -> None:
+    if option == "comfy_mock_script":
+        pytester.makeini("[pytest]\ncomfy_mock_script = none.yaml\n")
+    pytester.makepyfile("def test_a(comfy_mock): pass\ndef test_b(comfy_mock): pass\n")
+    result = run_here(pytester, *(["--comfy-mock-script", "none.yaml"] if option.startswith("--") else []))
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {option}: there is no file *none.yaml"])
+
+
+def test_a_script_that_no_server_follows_fails_its_test(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+import pytest
+
+pytestmark = pytest.mark.comfy_mock(script={"start_up": 0})
+MINE = pytest.mark.comfy_mock(script={"start_up": 0})
+
+@MINE
+def test_with_a_factory(comfy_mock_factory):
+    comfy_mock_factory()
+
+@MINE
+def test_with_nothing(): pass
+
+@MINE
+def test_that_asks_for_it_late(request):
+    request.getfixturevalue("comfy_mock")
+
+@MINE
+def test_with_it(comfy_mock): pass
+
+def test_the_mark_of_the_module_is_for_those_that_use_it(): pass
+"""
+    )
+    result = run_here(pytester)
+    result.assert_outcomes(passed=3, failed=2)
+    result.stdout.fnmatch_lines(["*(script=…) is for the fixture `comfy_mock`, which this test does not use*"])
+
+
+def test_a_switch_is_on_or_off(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        "import pytest\n@pytest.mark.comfy_mock(allow_unused_rules='no')\ndef test_it(comfy_mock): pass\n"
+    )
+    result = run_here(pytester)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*allow_unused_rules is True or False, not 'no'*"])

@@ -73,7 +73,7 @@ IN_PYTHON = {
     ),
     "busy_server": Script(
         rules=[
-            on_request("POST /prompt", name="rate limit", times=2, status=429, retry_after=0.05),
+            on_request("POST /prompt", name="rate limit", times=2, status=429, retry_after=0),
             at_point("before_taken", name="the queue is long", prompt=1, seconds=30),
             at_point("after_success_before_history", name="success is told before history has it", prompt=1, polls=2),
         ]

@@ -4,8 +4,9 @@ First `duration` passes, then come the steps. What belongs to a step happens aft
 messages, binaries, logs, holds, and the exception. What belongs to a step that the node does not have happens at its
 end, and the outputs come after all.
 
-Steps are those of the rule, and every one is sent, however fast they follow each other; else they are those that the
-class itself makes. Of these too the ones at which something happens are always sent.
+Steps are those of the rule, and every one is sent, however fast they follow each other, unless it wants them
+throttled; else they are those that the class itself makes. Of these too the ones at which something happens are
+always sent.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ class _Performance:
         uneven = times if isinstance(times, list) else [times]
         for step in range(1, steps + 1):
             yield Wait(uneven[min(step, len(uneven)) - 1] if uneven else 0.0)
-            yield Update(step, steps, self._preview(step, steps), first=step == 1, always=True)
+            yield Update(step, steps, self._preview(step, steps), first=step == 1, always=not self._rule.throttled)
             yield from self._at(step)
 
     def _plays_own_steps(self) -> bool:
@@ -250,14 +251,14 @@ class _Performance:
             values += generic.run(call).values[len(values) :]
         return Output(values, ui or None)
 
-    def _write(self, file: OutputFile) -> dict[str, str]:
+    def _write(self, file: OutputFile) -> dict[str, Any]:
         folder = self._call.folders.of_type(file.type)
         assert folder is not None, file.type
         path = posixpath.normpath(posixpath.join(folder, file.subfolder, file.filename))
         if not path.startswith(f"{folder}/"):
             raise ValueError(f"the script's file {file.subfolder}/{file.filename} lies outside of {folder}")
         self._call.files.write(path, file.data, now=self._now())
-        return file_item(file.filename, file.subfolder, file.type)
+        return {**file_item(file.filename, file.subfolder, file.type), **file.more}
 
 
 def _returned(stop: StopIteration) -> Output:

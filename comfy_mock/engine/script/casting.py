@@ -24,6 +24,7 @@ class Casting:
     def __init__(self, director: Director | None, item: PromptItem, graph: PromptGraph) -> None:
         self._director, self._item, self._graph = director, item, graph
         self._decided: dict[str, NodeRule] = {}
+        self._expanders: dict[str, NodeRule] = {}
         self.cached: list[str] = []
         """Nodes that an earlier run is to have left in the cache."""
         self.fresh: set[str] = set()
@@ -58,17 +59,38 @@ class Casting:
             grown = bool(consumers)
 
     def rule(self, node_id: str) -> NodeRule | None:
-        """The rule for a node that is about to be called; its use is counted."""
-        decided = self._decided.get(node_id)
-        if decided is not None or self._director is None or not self._director.has(NodeRule):
-            return decided
+        """The rule for a node that is about to be called; its use is counted.
+
+        A rule never fits what descends from its own expansion, which would have no end.
+        """
+        rule = self._decided.get(node_id)
+        if rule is None and self._director is not None and self._director.has(NodeRule):
+            rule = self._chosen(self._director, node_id)
+        if rule is not None and rule.expand is not None:
+            self._expanders[node_id] = rule
+        return rule
+
+    def _chosen(self, director: Director, node_id: str) -> NodeRule | None:
         # those that say whether it is cached were asked when the prompt began; of children that is asked nowhere
         among = _is_about_calls if node_id in self._graph.posted else _is_about_children
-        use = self._director.use_for(self._subject(node_id), among=among)
+        expanders = self._expanders_of(node_id)
+        use = director.use_for(
+            self._subject(node_id), among=lambda rule: among(rule) and all(rule is not other for other in expanders)
+        )
         if use is None:
             return None
         assert isinstance(use.rule, NodeRule)
         return use.rule
+
+    def _expanders_of(self, node_id: str) -> list[NodeRule]:
+        """The rules whose expansions a node descends from."""
+        found: list[NodeRule] = []
+        parent = self._graph.parent(node_id)
+        while parent is not None:
+            if parent in self._expanders:
+                found.append(self._expanders[parent])
+            parent = self._graph.parent(parent)
+        return found
 
     def rehearsal(self) -> Casting:
         """The casting of the earlier run that leaves `cached`: these give what the script says, the rest is itself."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import msgspec
 from msgspec import UNSET
 
 from comfy_contracts.catalogue import NodeDefinition
@@ -12,7 +14,7 @@ from comfy_mock.engine.awaited_event import AwaitedEvent
 from comfy_mock.engine.models import FOLDERS
 from comfy_mock.engine.script.checks_of_nodes import NodeKnowledge, node_findings
 from comfy_mock.engine.script.documents import data_document
-from comfy_mock.engine.script.findings import Finding, Findings, at_least, under
+from comfy_mock.engine.script.findings import SECONDS_MAX, Finding, Findings, at_least, under, within
 from comfy_mock.engine.script.model import (
     AnyRule,
     EventMatch,
@@ -20,6 +22,7 @@ from comfy_mock.engine.script.model import (
     NodeRule,
     PointRule,
     RequestRule,
+    Rule,
     Script,
     ServerRule,
     SocketRule,
@@ -36,7 +39,17 @@ MESSAGES = (
 )
 """What `EventMatch.event` may be, besides the types that custom nodes send (protocol 6.6, 6.8)."""
 
-_LIKE_A_MISSPELLING = 0.8
+OVERSIZE_MAX = 256 * 1024 * 1024
+"""The largest frame that is sent on purpose, in bytes."""
+
+_COPIES_MAX = 10_000
+LIKE_A_MISSPELLING = 0.8
+"""How much alike a name and a known one are where one was meant for the other."""
+
+_BODILESS = (204, 304)
+_FRAMING = ("content-length", "transfer-encoding")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
 _RESERVED_CODES = (1004, 1005, 1006, 1015)
 _SELF_ENDING_POINTS = ("between_queue_and_interrupt", "events_before_answer")
 _EXCLUSIVE = (NodeRule, RequestRule, MessageRule)
@@ -57,22 +70,34 @@ def check(
     """
     source = source_of(script) or Source("")
     builder = Builder(source, None)
-    builder.build(data_document(script), type_of(Script), ())  # Python code can put anything into it
+    built = _rebuilt(script, builder)
     if builder.problems:
         return builder.problems
     nodes = NodeKnowledge(catalogue, accept_any_node=accept_any_node)
-    look = _Look(nodes, None if routes is None else RouteTable(routes), _custom_messages(script))
-    found = [*_script_findings(script), *look.rules(script.rules)]
+    look = _Look(nodes, None if routes is None else RouteTable(routes), _custom_messages(built))
+    found = [*_script_findings(built), *look.rules(built.rules)]
     return [
         Problem(written(finding.path), finding.text, source.place(finding.path), source.name or None)
         for finding in found
     ]
 
 
-def require(problems: list[Problem]) -> None:
-    """Raise `ScriptError` where there are any problems."""
+def checked(script: Script, problems: list[Problem]) -> Script:
+    """A copy of a script of which these are all problems, which nobody else can change.
+
+    Raises `ScriptError` where there are any. What Python code has put into it as data is then parts of a script.
+    """
     if problems:
         raise ScriptError(problems)
+    copied = _rebuilt(script, Builder(Source(""), None))
+    vars(copied).update(vars(script))
+    return copied
+
+
+def _rebuilt(script: Script, builder: Builder) -> Script:
+    """The script anew from its data, for Python code can put anything into it."""
+    built: Script = builder.build(data_document(script), type_of(Script), ())
+    return built
 
 
 def _custom_messages(script: Script) -> set[str]:
@@ -80,7 +105,7 @@ def _custom_messages(script: Script) -> set[str]:
 
 
 def _script_findings(script: Script) -> Findings:
-    yield from at_least(0, start_up=script.start_up)
+    yield from within(0, SECONDS_MAX, start_up=script.start_up)
     memory = {name: getattr(script.memory, name) for name in script.memory.__struct_fields__}
     yield from under(("memory",), at_least(0, **memory))
     for kind in ("ram", "vram", "torch_vram"):
@@ -106,9 +131,15 @@ class _Look:
         self._nodes, self._routes, self._custom_messages = nodes, routes, custom_messages
 
     def rules(self, rules: list[AnyRule]) -> Findings:
+        hidden, last = _hidden(rules), _last_of_their_kind(rules)
         for index, rule in enumerate(rules):
             findings = [*_common(rule), *self._of_its_kind(rule)]
-            yield from under(("rules", index), [*findings, *_hidden(rule, rules, index)])
+            yield from under(("rules", index), findings)
+            if not findings and index in last and _does_nothing(rule):
+                yield Finding(("rules", index), "it does nothing: say what is to happen")
+            if index in hidden:
+                text = f"it is never reached: rules[{hidden[index]}] matches the same, for ever. Give that one `times`"
+                yield Finding(("rules", index), text)
 
     def _of_its_kind(self, rule: AnyRule) -> Findings:
         if isinstance(rule, NodeRule):
@@ -130,7 +161,10 @@ class _Look:
             unknown = self._routes.complaint(rule.match.route, only_misspelt=answers_itself)
             if unknown is not None:
                 yield Finding(("match", "route"), unknown)
-        yield from at_least(0, delay=rule.delay, retry_after=rule.retry_after, truncate=rule.truncate)
+        yield from within(0, SECONDS_MAX, delay=rule.delay, retry_after=rule.retry_after)
+        yield from at_least(0, truncate=rule.truncate)
+        if rule.status in _BODILESS and rule.body not in (UNSET, ""):
+            yield Finding(("body",), f"an answer with status {rule.status} has no body")
         if rule.status is not None and not 200 <= rule.status <= 599:
             yield Finding(("status",), f"an answer's status is 200 to 599, not {rule.status}")
         if rule.retry_after is not None and rule.status not in (None, 429, 503):
@@ -145,14 +179,11 @@ class _Look:
             yield Finding(
                 ("handled",), "the server's own answer is sent anyway: give what is sent, or breaks off, instead"
             )
-        for name, value in rule.headers.items():
-            if not name or any(sign in name + value for sign in "\r\n\0") or not name.isascii():
-                yield Finding(
-                    ("headers", name), "a header cannot be this: it has line breaks, or a name that is no word"
-                )
+        yield from under(("headers",), _headers(rule))
 
     def _socket(self, rule: SocketRule) -> Findings:
-        yield from at_least(0, messages=rule.messages, seconds=rule.seconds)
+        yield from at_least(0, messages=rule.messages)
+        yield from within(0, SECONDS_MAX, seconds=rule.seconds)
         yield from under(("match",), at_least(1, connection=rule.match.connection))
         if rule.event is not None:
             yield from under(("event",), self._event(rule.event))
@@ -167,7 +198,9 @@ class _Look:
         yield from under(("match",), self._event(rule.match))
         yield from under(("match",), at_least(1, connection=rule.match.connection))
         faults = {name: getattr(rule, name) for name in ("duplicate", "delay", "reorder", "oversize")}
-        yield from at_least(0, **faults)
+        yield from within(0, _COPIES_MAX, duplicate=rule.duplicate, reorder=rule.reorder)
+        yield from within(0, SECONDS_MAX, delay=rule.delay)
+        yield from within(0, OVERSIZE_MAX, oversize=rule.oversize)
         given = [name for name, value in faults.items() if value]
         if rule.lose and given:
             yield Finding(("lose",), f"a message that is lost does not come: leave out `{given[0]}`")
@@ -176,14 +209,17 @@ class _Look:
 
     def _server(self, rule: ServerRule) -> Findings:
         yield from under(("event",), self._event(rule.event))
-        yield from at_least(0, down=rule.down)
+        yield from within(0, SECONDS_MAX, down=rule.down)
         if rule.action == "stop" and rule.down:
             yield Finding(("down",), "a server that stops does not come back: `down` is for restarts")
 
     def _event(self, match: EventMatch) -> Findings:
         yield from at_least(1, prompt=match.prompt)
+        if not match.event:
+            yield Finding(("event",), "is empty: give the type of a message, or `*` for any")
+            return
         if match.event not in MESSAGES and match.event not in self._custom_messages:
-            near = did_you_mean(match.event, MESSAGES, cutoff=_LIKE_A_MISSPELLING)
+            near = did_you_mean(match.event, MESSAGES, cutoff=LIKE_A_MISSPELLING)
             if near:
                 yield Finding(("event",), f"ComfyUI sends no {match.event!r}{near}")
             return
@@ -197,6 +233,18 @@ class _Look:
                 AwaitedEvent(match.event, **{"prompt_id" if name == "prompt" else name: wanted})  # type: ignore[arg-type]
             except ValueError as problem:
                 yield Finding((name,), str(problem).replace("prompt_id", "prompt"))
+
+
+def _headers(rule: RequestRule) -> Findings:
+    for name, value in rule.headers.items():
+        if not _HEADER_NAME.fullmatch(name):
+            yield Finding((name,), "the name of a header has letters, digits and dashes only")
+        if not _HEADER_VALUE.fullmatch(value) or value != value.strip():
+            yield Finding((name,), "a header has no line breaks, nor blanks at its ends")
+        if name.lower() in _FRAMING:
+            yield Finding((name,), "is made by the server from the body; to break that off give `truncate`")
+        if name.lower() == "retry-after" and rule.retry_after is not None:
+            yield Finding((name,), "there is `retry_after` too: give one of them")
 
 
 def _refusal(rule: SocketRule, status: int) -> Findings:
@@ -228,7 +276,7 @@ def _common(rule: AnyRule) -> Findings:
 
 
 def _point(rule: PointRule) -> Findings:
-    yield from at_least(0, seconds=rule.seconds)
+    yield from within(0, SECONDS_MAX, seconds=rule.seconds)
     yield from at_least(1, polls=rule.polls)
     endless = rule.polls is None and rule.hold is None and rule.seconds is None
     if endless and rule.point not in _SELF_ENDING_POINTS:
@@ -237,19 +285,46 @@ def _point(rule: PointRule) -> Findings:
         yield Finding(("match", "prompt"), "a WebSocket that opens is not of any prompt")
 
 
-def _hidden(rule: AnyRule, rules: list[AnyRule], index: int) -> Findings:
-    """A rule that can never be used, because another one that wants the same takes it all."""
-    for other_index, other in enumerate(rules):
-        earlier = (-other.priority, other_index) < (-rule.priority, index)
-        takes_all = other.times is None and other.after == 0
-        if earlier and takes_all and type(other) is type(rule) and _wants(other) == _wants(rule) is not None:
-            yield Finding(
-                (), f"it is never reached: rules[{other_index}] matches the same, for ever. Give that one `times`"
-            )
-            return
+def _hidden(rules: list[AnyRule]) -> dict[int, int]:
+    """The rules that can never be used, each with the one that wants the same and takes it all, by their indices."""
+    taken: dict[Any, int] = {}
+    hidden: dict[int, int] = {}
+    for index in sorted(range(len(rules)), key=lambda index: -rules[index].priority):
+        rule = rules[index]
+        wants = _wants(rule)
+        if wants is None:
+            continue
+        if wants in taken:
+            hidden[index] = taken[wants]
+        elif rule.times is None and rule.after == 0:
+            taken[wants] = index
+    return hidden
+
+
+def _does_nothing(rule: AnyRule) -> bool:
+    if not isinstance(rule, (NodeRule, RequestRule)):
+        return False
+    common = {name: getattr(rule, name) for name in ("match", *Rule.__struct_fields__)}
+    return rule == type(rule)(**common)
+
+
+def _last_of_their_kind(rules: list[AnyRule]) -> set[int]:
+    """The rules that take nothing away from others of the script, by their indices."""
+    last: dict[type, int] = {}
+    for index, rule in enumerate(rules):
+        if type(rule) not in last or rule.priority <= rules[last[type(rule)]].priority:
+            last[type(rule)] = index
+    return {index for index in last.values() if rules[index].priority <= 0}
 
 
 def _wants(rule: AnyRule) -> Any:
+    """What a rule takes, as a key that is equal for equal ones; None where it leaves it to others as well."""
     if isinstance(rule, PointRule):
-        return (rule.point, rule.match)
-    return rule.match if isinstance(rule, _EXCLUSIVE) else None
+        return (rule.point, _frozen(msgspec.structs.asdict(rule.match)))
+    return (type(rule), _frozen(msgspec.structs.asdict(rule.match))) if isinstance(rule, _EXCLUSIVE) else None
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, dict):
+        return frozenset((key, _frozen(item)) for key, item in value.items())
+    return tuple(map(_frozen, value)) if isinstance(value, list) else (type(value) is bool, value)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from comfy_contracts.catalogue import NodeDefinition
 from comfy_mock.engine.choice_lists import MODEL_INPUTS, looks_like_models
 from comfy_mock.engine.dynamic_inputs import AUTOGROW, DYNAMIC_COMBO, DYNAMIC_SLOT, input_options, input_type
 from comfy_mock.engine.graph import is_link
-from comfy_mock.engine.script.findings import Finding, Findings, at_least, under
+from comfy_mock.engine.script.findings import SECONDS_MAX, Finding, Findings, at_least, under, within
 from comfy_mock.engine.script.model import Expand, Failure, NodeRule, OutputFile, Previews
 from comfy_mock.engine.script.problems import did_you_mean, shown
 from comfy_mock.engine.validation_inputs import choices_of
@@ -17,6 +17,8 @@ from comfy_mock.engine.validators import VALIDATORS
 
 _CHOICES_SHOWN_MAX = 12
 _EVENT_MAX = 2**32 - 1
+_STEPS_MAX = 1_000_000
+_PREVIEW_SIZE_MAX = 16_384
 _OUTPUTS = ("ui", "text", "files", "values", "expand")
 _KINDS: Mapping[str, tuple[type | tuple[type, ...], str]] = {
     "INT": (int, "a whole number"),
@@ -70,13 +72,13 @@ def node_findings(rule: NodeRule, nodes: NodeKnowledge) -> Findings:
 
 
 def _behaviour(rule: NodeRule) -> Findings:
-    yield from at_least(0, duration=rule.duration)
-    yield from at_least(1, steps=rule.steps)
-    times = rule.step_time if isinstance(rule.step_time, list) else [rule.step_time]
-    if not times:
-        yield Finding(("step_time",), "is an empty list: give the seconds of each step, the last ones go on")
-    if any(seconds < 0 for seconds in times):
-        yield Finding(("step_time",), f"time does not run backwards: {shown(rule.step_time)}")
+    yield from within(0, SECONDS_MAX, duration=rule.duration)
+    yield from within(1, _STEPS_MAX, steps=rule.steps)
+    yield from under(("step_time",), _step_times(rule))
+    for name, value in (rule.ui or {}).items():
+        if not isinstance(value, list):
+            text = f"is a list in every node's ui, for those of several calls are joined; write [{shown(value)}]"
+            yield Finding(("ui", name), text)
     if isinstance(rule.previews, Previews):
         yield from under(("previews",), _previews(rule.previews))
     for name in ("texts", "messages", "binaries", "logs", "holds"):
@@ -93,6 +95,18 @@ def _behaviour(rule: NodeRule) -> Findings:
             yield Finding(("raises", "type"), "an exception has a type, such as ValueError or torch.OutOfMemoryError")
 
 
+def _step_times(rule: NodeRule) -> Findings:
+    times = rule.step_time if isinstance(rule.step_time, list) else [rule.step_time]
+    if not times:
+        yield Finding((), "is an empty list: give the seconds of each step, the last ones go on")
+    elif min(times) < 0:
+        yield Finding((), f"time does not run backwards: {shown(rule.step_time)}")
+    elif max(times) > SECONDS_MAX:
+        yield Finding((), f"a step takes at most {SECONDS_MAX:.0f} seconds, not {shown(rule.step_time)}")
+    elif rule.steps is None and rule.step_time != NodeRule().step_time:
+        yield Finding((), "is for the `steps` of the rule: say how many there are")
+
+
 def _file(file: OutputFile) -> Findings:
     if not file.filename or "/" in file.filename or "\0" in file.filename:
         yield Finding(("filename",), f"{file.filename!r} is no file's name; the folder goes into `subfolder`")
@@ -101,7 +115,7 @@ def _file(file: OutputFile) -> Findings:
 
 
 def _previews(previews: Previews) -> Findings:
-    yield from at_least(1, size=previews.size)
+    yield from within(1, _PREVIEW_SIZE_MAX, size=previews.size)
     for index, image in enumerate(previews.images):
         if not image.startswith((b"\xff\xd8", b"\x89PNG\r\n\x1a\n")):
             yield Finding(("images", index), "is neither a JPEG nor a PNG file")
@@ -141,6 +155,16 @@ def _inputs(definition: NodeDefinition, wanted: Mapping[str, Any]) -> Findings:
             text = _impossible(definition.class_type, name, spec, value)
             if text is not None:
                 yield Finding((name,), text)
+
+
+def misspelt_inputs(definition: NodeDefinition, names: Iterable[str]) -> str | None:
+    """What is wrong with the first of these names that no input of a class has, but one has nearly."""
+    declared = [name for name, _spec in _all_inputs(definition)]
+    for name in names:
+        near = "" if any(_fits(known, name) for known in declared) else did_you_mean(name, declared)
+        if near:
+            return f"{definition.class_type} has no input {name!r}{near}"
+    return None
 
 
 def _impossible(class_type: str, name: str, spec: Any, value: Any) -> str | None:

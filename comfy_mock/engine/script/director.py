@@ -16,7 +16,8 @@ class RuleUse:
     `fits` counts what it fitted, `served` what it was used for, and `waiting` those of them where it has yet to do
     something: a WebSocket that is to be closed at an event, say. `label` is its name, or says which of the rules it is.
 
-    `nearest` is what it missed by the fewest differences, and these; None where nothing of its kind came.
+    `nearest` is what it missed by the fewest differences, and these; None where nothing of its kind came. `hidden_by`
+    is the rule that was asked first, and took what this one would have fitted.
     """
 
     rule: AnyRule
@@ -25,6 +26,7 @@ class RuleUse:
     waiting: int = 0
     nearest: tuple[Subject, list[Difference]] | None = None
     label: str = ""
+    hidden_by: RuleUse | None = None
 
     @property
     def spent(self) -> bool:
@@ -75,6 +77,8 @@ class Director:
         self._gates: list[Gate] = []
         self._kinds: set[type] = set()
         self._added = 0
+        self.known_holds: set[str] = set()
+        """The names of all that rules held or may hold, also of those that are gone."""
         self.prompts_accepted = 0
         self.paused = self.script.queue_paused
         self.model_changes: list[ModelChange] = []
@@ -90,6 +94,7 @@ class Director:
 
     def add(self, *rules: AnyRule) -> None:
         """Append rules; each stands behind those of its own or a higher priority."""
+        self.known_holds |= hold_names(rules)
         for rule in rules:
             self._uses.append(RuleUse(rule, label=rule.name or f"rules[{self._added}]"))
             self._added += 1
@@ -132,6 +137,7 @@ class Director:
         use = next(self._fitting(subject, point, among), None)
         if use is not None:
             use.served += 1
+            self._pass_over(use, subject, lambda rule: among(rule) and _is_about(rule, point))
         return use
 
     def choose_cached(self, subject: NodeSubject) -> NodeRule | None:
@@ -145,6 +151,7 @@ class Director:
             found = node_differences(use.rule.match, subject)
             if use.rule.cached is None:
                 if not found and use.fits >= use.rule.after:
+                    self._pass_over(use, subject, _says_cached)
                     return None
             elif found:
                 use.missed(subject, found)
@@ -152,12 +159,13 @@ class Director:
                 use.fits += 1
                 if use.fits > use.rule.after:
                     use.served += 1
+                    self._pass_over(use, subject, _says_cached)
                     return use.rule
         return None
 
     def _fitting(self, subject: Subject, point: Point | None, among: Callable[[AnyRule], bool]) -> Iterator[RuleUse]:
         for use in self._uses:
-            if not among(use.rule) or (isinstance(use.rule, PointRule) and use.rule.point != point):
+            if not among(use.rule) or not _is_about(use.rule, point):
                 continue
             found = differences(use.rule, subject)
             if found is None or use.spent:
@@ -168,6 +176,17 @@ class Director:
             use.fits += 1
             if use.fits > use.rule.after:
                 yield use
+
+    def _pass_over(self, taker: RuleUse, subject: Subject, among: Callable[[AnyRule], bool]) -> None:
+        """Note of rules that were not used so far what they would have been asked for, had another not taken it."""
+        for use in self._uses[self._uses.index(taker) + 1 :]:
+            if use.served or use.hidden_by is not None or not among(use.rule):
+                continue
+            found = differences(use.rule, subject)
+            if found:
+                use.missed(subject, found)
+            elif found is not None:
+                use.hidden_by = taker
 
     # -- prompts and models
 
@@ -212,6 +231,14 @@ class Director:
         """What was held is over by itself."""
         if gate in self._gates:
             self._gates.remove(gate)
+
+
+def _is_about(rule: AnyRule, point: Point | None) -> bool:
+    return not isinstance(rule, PointRule) or rule.point == point
+
+
+def _says_cached(rule: AnyRule) -> bool:
+    return isinstance(rule, NodeRule) and rule.cached is not None
 
 
 def hold_names(rules: Iterable[AnyRule]) -> set[str]:

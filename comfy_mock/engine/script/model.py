@@ -1,7 +1,8 @@
 """A script as data: the one model behind the Python builders, the scenario files and the control API.
 
-Times are seconds. Node behaviours count simulated seconds; the delays of the network, `delay` and `seconds`, are real
-ones by the instant clock too, for it is the client's own timers that they are to run out.
+Times are seconds. Node behaviours and gaps count simulated seconds; the delays of the network, `delay`, `down` and the
+`seconds` of a stall, are real ones by the instant clock too, for it is the client's own timers that they are to run
+out.
 """
 
 from __future__ import annotations
@@ -157,7 +158,8 @@ class LogAt(Part, frozen=True, kw_only=True):
 
 class OutputFile(Part, frozen=True, kw_only=True):
     """A file that the node makes. It is listed in the node's ui under `key`. `data` is its content; `file` names one
-    beside the scenario file that has it; without either it has none."""
+    beside the scenario file that has it; without either it has none. `more` are further fields of its item in the ui.
+    """
 
     filename: str
     subfolder: str = ""
@@ -165,6 +167,7 @@ class OutputFile(Part, frozen=True, kw_only=True):
     key: str = "images"
     data: bytes = b""
     file: str | None = None
+    more: dict[str, Any] = {}
 
 
 class Failure(Part, frozen=True, kw_only=True):
@@ -221,7 +224,8 @@ class NodeRule(Rule, frozen=True, kw_only=True, tag="node"):
     or `raises` its own work is not done.
 
     `duration` passes before all else. `steps` make a progress bar, each `step_time` seconds long (a list: one after the
-    other, and the last of them to the end); all of them are sent, however fast. Without `steps` an `at_step` counts
+    other, and the last of them to the end); all of them are sent, however fast, unless they are
+    `throttled` as those of real nodes (protocol 6.7). Without `steps` an `at_step` counts
     those that the class itself makes, up to where it `raises`. At one step come the progress with its preview, texts,
     messages, binaries, logs, holds, and the exception. What belongs to a step that the node does not have comes at its
     end.
@@ -229,7 +233,7 @@ class NodeRule(Rule, frozen=True, kw_only=True, tag="node"):
     `cached` plays that an earlier run has left the node, and all before it, in the cache; with false the node, and all
     behind it, runs though it is there. That is decided when the prompt begins, by the first rule that fits, if the
     prompt needs the node. All other rules are chosen when the node is called: once each time it runs, also where it
-    then is called, and the rule played, for each element of a list.
+    then is called, and the rule played, for each element of a list. A rule never fits the nodes that it `expand`s to.
     """
 
     match: NodeMatch = NodeMatch()
@@ -237,6 +241,7 @@ class NodeRule(Rule, frozen=True, kw_only=True, tag="node"):
     steps: int | None = None
     step_time: float | list[float] = 0.05
     previews: bool | Previews = False
+    throttled: bool = False
     texts: list[TextAt] = []
     messages: list[MessageAt] = []
     binaries: list[BinaryAt] = []
@@ -254,8 +259,8 @@ class NodeRule(Rule, frozen=True, kw_only=True, tag="node"):
 class RequestRule(Rule, frozen=True, kw_only=True, tag="request"):
     """A fault of one HTTP exchange.
 
-    `status`, `body` (text, or JSON of any kind) and `headers` are sent instead of the server's answer; `retry_after`
-    (seconds) goes with a 429 or 503. With `handled` the server does what it was asked, and only its answer is lost.
+    `status`, `body` (text, or JSON of any kind) and `headers` are sent instead of the server's answer; `retry_after`,
+    whole seconds, goes with a 429 or 503. With `handled` the server does what it was asked, and its answer is lost.
     `delay` holds the answer back for so many seconds, `hold` until it is released. `reset` breaks the connection off in
     place of the answer or after its headers, `truncate` after so many bytes of its body.
     """
@@ -264,7 +269,7 @@ class RequestRule(Rule, frozen=True, kw_only=True, tag="request"):
     status: int | None = None
     body: Any = UNSET
     headers: dict[str, str] = {}
-    retry_after: float | None = None
+    retry_after: int | None = None
     handled: bool = False
     delay: float = 0
     hold: str | None = None
@@ -293,7 +298,9 @@ class SocketRule(Rule, frozen=True, kw_only=True, tag="socket"):
 
 class MessageRule(Rule, frozen=True, kw_only=True, tag="message"):
     """A fault of one message to one socket: it is lost, comes `duplicate` more times, `delay` seconds late (those
-    behind it too), after the next `reorder` ones, or after a frame of `oversize` bytes that no client knows."""
+    behind it too), after the next `reorder` ones, or after a frame of `oversize` bytes that no client knows.
+
+    What waits for others that do not come any more is sent when the server is at rest after a prompt."""
 
     match: MessageMatch
     lose: bool = False

@@ -30,6 +30,14 @@ class RouteTable:
             return None
         if not path.startswith("/"):
             return f"the path of {route!r} must begin with a slash"
+        if "?" in path or "#" in path:
+            return f"the path of {route!r} ends before the `?`; parameters are matched by `query`"
+        if " " in path:
+            return f"{route!r} has more than a method and a path: give each route a rule of its own"
+        if "*" in path.removesuffix("/*"):
+            return f"a `*` in the path of {route!r} stands for all that follows: it is alone behind the last slash"
+        if any(segment.count("{") != segment.count("}") for segment in path.split("/")):
+            return f"a brace of {route!r} is not closed: {{name}} stands for one segment"
         methods = {known for known, template in self._routes if _covers(path, template)}
         if method in ("*", "OPTIONS") and methods:
             return None

@@ -6,6 +6,7 @@ import base64
 import binascii
 import functools
 import math
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -17,6 +18,8 @@ from comfy_mock.engine.script.problems import Path, Problem, Source, did_you_mea
 
 ReadFile = Callable[[str], bytes]
 """Gives the content of a file by the name that a script has for it. Raises `OSError`."""
+
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 BAD: Any = object()
 """What a value becomes that has a problem."""
@@ -47,6 +50,8 @@ class Builder:
         """The value of a type that a document stands for; `BAD` where it stands for none."""
         if document.place is not None:
             self._source.places.setdefault(path, document.place)
+        if isinstance(document.content, str) and _HALF_PAIR.search(document.content):
+            return self.wrong(path, f"has half of a surrogate pair, which no text can hold: {shown(document.content)}")
         if isinstance(kind, inspect.AnyType):
             return self._plain(document, path)
         kinds = kind.types if isinstance(kind, inspect.UnionType) else (kind,)

@@ -13,7 +13,7 @@ from comfy_mock.engine.options import Options
 from comfy_mock.engine.script.checks import check
 from comfy_mock.engine.script.model import AnyRule
 from comfy_mock.script import Previews, Script, ScriptError, on_node, on_request, read_script
-from comfy_mock.server.scripts import check_rules, known_routes, script_for
+from comfy_mock.server.scripts import checked_rules, known_routes, script_for
 
 CATALOGUE = Catalogue.packaged()
 ROUTES = known_routes("0.33.0")
@@ -93,7 +93,7 @@ SAMPLER = "node, match: {class_type: KSampler, inputs: "
         ("request, status: 500, reset: before_headers", "rules[0].reset: before the headers nothing"),
         ("request, truncate: 1, reset: after_headers", "rules[0].truncate: the connection breaks once"),
         ("request, handled: true", "rules[0].handled: the server's own answer is sent anyway"),
-        ('request, status: 500, headers: {A: "b\\r\\nc: d"}', "rules[0].headers.A: a header cannot be this"),
+        ('request, status: 500, headers: {A: "b\\r\\nc: d"}', "rules[0].headers.A: a header has no line breaks"),
         # sockets and messages
         ("socket", "2:3: rules[0]: it does nothing: give `refuse` (a status), or `end`"),
         ("socket, refuse: 200", "rules[0].refuse: an upgrade is refused with a status from 400 to 599, not 200"),
@@ -153,18 +153,18 @@ def test_a_script_that_cannot_be_meant(text: str, expected: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "node, match: {class_type: KSampler, inputs: {steps: ['4', 0], cfg: 8, sampler_name: euler}}",
-        "node, match: {class_type: KSampler, inputs: {model: ['4', 0], seed: 18446744073709551615}}",
-        "node, match: {class_type: CheckpointLoaderSimple, inputs: {ckpt_name: not-there-yet.safetensors}}",
-        "node, match: {class_type: LoraLoader, inputs: {lora_name: added-later.safetensors}}",
-        "node, match: {class_type: LoadImage, inputs: {image: uploaded-later.png}}",
-        "node, match: {class_type: SaveVideo, inputs: {format.codec: auto}}",
-        "node, match: {class_type: SaveImage, inputs: {prompt: null}}",
-        "node, match: {inputs: {whatever: 1}}",
+        "node, match: {class_type: KSampler, inputs: {steps: ['4', 0], cfg: 8, sampler_name: euler}}, duration: 1",
+        "node, match: {class_type: KSampler, inputs: {model: ['4', 0], seed: 18446744073709551615}}, duration: 1",
+        "node, match: {class_type: CheckpointLoaderSimple, inputs: {ckpt_name: not-yet.safetensors}}, duration: 1",
+        "node, match: {class_type: LoraLoader, inputs: {lora_name: added-later.safetensors}}, duration: 1",
+        "node, match: {class_type: LoadImage, inputs: {image: uploaded-later.png}}, duration: 1",
+        "node, match: {class_type: SaveVideo, inputs: {format.codec: auto}}, duration: 1",
+        "node, match: {class_type: SaveImage, inputs: {prompt: null}}, duration: 1",
+        "node, match: {inputs: {whatever: 1}}, duration: 1",
         "node, steps: 3, holds: [{at_step: 3}, {at_step: 0}], raises: {at_step: 3}",
         "node, holds: [{at_step: 30}]",
         "node, cached: true, ui: {text: [a]}",
-        "request",
+        "request, hold: h",
         "request, match: {route: '*'}, status: 500",
         "request, match: {route: '* /view'}, truncate: 0",
         "request, match: {route: GET /history/*}, delay: 1",
@@ -198,12 +198,14 @@ def test_a_rule_that_may_be_meant(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "[{on: node, times: 1}, {on: node}]",
-        "[{on: node, after: 1}, {on: node}]",
-        "[{on: node, match: {node: '1'}}, {on: node}]",
+        "[{on: node, priority: 1}, {on: node, match: {node: '1'}, steps: 3}]",
+        "[{on: node, match: {node: '1'}, priority: 1}]",
+        "[{on: node, times: 1}, {on: node, steps: 3}]",
+        "[{on: node, after: 1}, {on: node, steps: 3}]",
+        "[{on: node, match: {node: '1'}}, {on: node, steps: 3}]",
         "[{on: point, point: before_taken, polls: 1}, {on: point, point: before_first_event, polls: 1}]",
         "[{on: socket, end: abort}, {on: socket, end: close}]",
-        "[{on: request}, {on: node}]",
+        "[{on: request, delay: 1}, {on: node, steps: 3}]",
         "[{on: node, messages: [{type: progres}]}, {on: message, match: {event: progres, node: a}, lose: true}]",
     ],
 )
@@ -212,14 +214,14 @@ def test_rules_that_may_stand_together(text: str) -> None:
 
 
 def test_classes_that_no_catalogue_has() -> None:
-    text = "rules: [{on: node, match: {class_type: MyOwn, inputs: {a: 1}}}]"
+    text = "rules: [{on: node, match: {class_type: MyOwn, inputs: {a: 1}}, steps: 3}]"
     assert found(text, accept_any_node=True) == []
     assert len(found(text)) == 1
 
 
 def test_routes_are_those_of_the_version() -> None:
     script = Script(rules=[on_request("GET /api/jobs", delay=1)])
-    assert script_for(script, Options()) is script
+    assert script_for(script, Options()) == script
     with pytest.raises(ScriptError, match="the server has no route 'GET /api/jobs'"):
         script_for(script, Options(version="0.3.64"))
 
@@ -228,11 +230,11 @@ def test_a_server_that_runs_knows_the_classes_it_was_given() -> None:
     engine = Engine(now=0.0)
     script = Script(rules=[on_node("MyOwn", inputs={"size": 9})])
     with pytest.raises(ScriptError, match="the server has no class 'MyOwn'"):
-        check_rules(engine, script)
+        checked_rules(engine, script)
     node = CustomNode("MyOwn", {"size": ("INT", {"max": 8})})
     engine.add_node(node.class_type, node.entry(), node.behaviour())
     with pytest.raises(ScriptError, match=r"inputs\.size: is 8 or less in every prompt that is accepted; 9 never is"):
-        check_rules(engine, script)
+        checked_rules(engine, script)
 
 
 @pytest.mark.parametrize(

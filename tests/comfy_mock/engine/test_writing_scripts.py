@@ -156,7 +156,7 @@ SCRIPT = Script(
             status=503,
             body=None,
             headers={"X-A": "b"},
-            retry_after=2.0,
+            retry_after=2,
             handled=True,
         ),
         SocketRule(

@@ -162,8 +162,10 @@ def test_a_hold_and_its_release(server: ComfyMock, drive: Driver) -> None:
     state = drive("GET", "/state")
     assert (state["held"], state["pending"]) == (["h"], 0)
     assert "release('h')" in state["standing"][0]
-    assert drive("POST", "/release", {"name": "other"}) == {"released": 0}
+    refused = drive.ask("POST", "/release", {"name": "other"})
+    assert (refused.status_code, refused.json()["error"]) == (400, "nothing is held under 'other'; the names are 'h'")
     assert drive("POST", "/release", {"name": "h"}) == {"released": 1}
+    assert drive("POST", "/release", {"name": "h"}) == {"released": 0}
     drive("POST", "/journal/wait", {"for": "event", "event": "progress", "node": "1", "value": 3})
     assert drive("POST", "/release") == {"released": 0}
 
@@ -195,11 +197,11 @@ def test_time_by_the_manual_clock(server: ComfyMock, drive: Driver) -> None:
 def test_a_reset_keeps_what_it_does_not_change() -> None:
     with ComfyMock(clock="manual", models={"loras": ["mine.safetensors"]}, script=Script(queue_paused=True)) as server:
         drive = Driver(server.url)
-        drive("POST", "/script", {"on": "node"})
+        drive("POST", "/script", {"on": "node", "steps": 3})
         drive("POST", "/reset")
         state = drive("GET", "/state")
         assert (state["clock"], state["rules"], state["paused"]) == ("manual", [], True)
-        drive("POST", "/reset", {"script": {"rules": [{"on": "node"}]}})
+        drive("POST", "/reset", {"script": {"rules": [{"on": "node", "steps": 3}]}})
         state = drive("GET", "/state")
         assert (state["clock"], len(state["rules"]), state["paused"]) == ("manual", 1, False)
         assert httpx.get(f"{server.url}/models/loras").json() == ["mine.safetensors"]
@@ -435,3 +437,28 @@ def test_what_it_refers_to_is_there() -> None:
     for name, schema in OPENAPI["components"]["schemas"].items():
         jsonschema.Draft202012Validator.check_schema(schema)
         assert f"#/components/schemas/{name}" in found
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "expected"),
+    [
+        ("/journal/wait", '{"for": "request", "route": 5}', "route of requests is a text, not 5"),
+        ("/journal/wait", '{"for": "request", "headers": [1]}', "headers of requests is a mapping"),
+        ("/journal/wait", '{"for": "event", "node": 4}', "node of messages is a text or None"),
+        ("/journal/wait", '{"for": "event", "count": 0}', "one waits for 1 record or more"),
+        ("/reset", b"\xff\xfe", "the body cannot be read"),
+        ("/reset", '{"clock": 5}', "a clock is 'instant', 'real', 'manual'"),
+        ("/reset", '{"speed": "fast"}', "speed must be above 0"),
+        ("/script", b"\xff", "the body cannot be read"),
+    ],
+)
+def test_what_cannot_be_read_is_answered_400(drive: Driver, path: str, content: str | bytes, expected: str) -> None:
+    answer = drive.ask("POST", path, content=content)  # type: ignore[arg-type]
+    assert answer.status_code == 400
+    assert expected in answer.json()["error"]
+
+
+@pytest.mark.parametrize("headers", [{"Host": "["}, {"Origin": "http://["}])
+def test_a_header_that_is_no_address(server: ComfyMock, headers: dict[str, str]) -> None:
+    answer = httpx.get(f"{server.url}/__comfy_mock__/state", headers=headers)
+    assert (answer.status_code, answer.json()["error"]) == (400, "the headers Host and Origin must be those of a URL")

@@ -68,17 +68,15 @@ def test_another_answer_is_sent(
     assert [use.served for use in server.rules] == [1]
 
 
-@pytest.mark.parametrize(("seconds", "header"), [(1, "1"), (0.05, "0.05")])
-def test_retry_after(scripted: Scripted, seconds: float, header: str) -> None:
+@pytest.mark.parametrize(("seconds", "header"), [(0, "0"), (1, "1"), (1234567, "1234567")])
+def test_retry_after(scripted: Scripted, seconds: int, header: str) -> None:
     server = scripted(RequestRule(status=503, retry_after=seconds, headers={"X-Pod": "7"}))
     answer = httpx.get(f"{server.url}/queue")
     assert (answer.status_code, answer.headers["retry-after"], answer.headers["x-pod"]) == (503, header, "7")
 
 
 def test_headers_alone_go_with_the_servers_own_answer(scripted: Scripted) -> None:
-    server = scripted(
-        RequestRule(match=QUEUE, headers={"X-Cache": "HIT", "Content-Type": "a/b", "Content-Length": "1"})
-    )
+    server = scripted(RequestRule(match=QUEUE, headers={"X-Cache": "HIT", "Content-Type": "a/b"}))
     answer = httpx.get(f"{server.url}/queue")
     assert answer.json() == EMPTY_QUEUE
     assert (answer.headers["x-cache"], answer.headers["content-type"]) == ("HIT", "a/b")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,7 @@ from comfy_mock.engine.script.model import (
     SocketMatch,
     SocketRule,
 )
+from comfy_mock.server.clocks import START
 
 EMPTY_QUEUE = {"queue_running": [], "queue_pending": []}
 PICTURE = {"filename": "f_00001_.png"}
@@ -243,6 +247,33 @@ def test_a_server_stops_by_a_rule_and_may_be_started_again() -> None:
         assert httpx.get(f"{server.url}/history").json() == {}
 
 
+def test_connections_that_are_being_accepted_end_with_the_server() -> None:
+    """One comes in each turn of its event loop, up to the last in which it listens; none is left open."""
+    connections: list[socket.socket] = []
+
+    def dial() -> None:
+        with contextlib.suppress(ConnectionRefusedError):
+            connections.append(socket.create_connection(("127.0.0.1", server.port), timeout=WAIT_S_MAX))
+            asyncio.get_running_loop().call_soon(dial)
+
+    def begin() -> dict[str, Any]:
+        dial()
+        return {"ui": {"dialled": [True]}}
+
+    rule = ServerRule(event=EventMatch(event="executed"), action="stop")
+    with ComfyMock() as server:
+        server.add_node(CustomNode("Dial", inputs={}, outputs=[], function=begin, output_node=True))
+        server.add_rules(rule)
+        post(server, {"1": {"class_type": "Dial", "inputs": {}}})
+        server.journal.wait_for_event("executed")
+        begun = time.monotonic()
+        server.stop()
+        assert time.monotonic() - begun < 1.5
+    for connection in connections:
+        with connection:
+            assert received(connection)[0] == b""
+
+
 def test_without_a_network_a_server_that_is_down_raises() -> None:
     async def run() -> dict[str, Any]:
         instance = Instance(clock="manual")
@@ -384,3 +415,10 @@ def test_what_is_said_before_the_start_holds() -> None:
         server.clear_rules()
         post(server)
         assert len(httpx.get(f"{server.url}/queue").json()["queue_pending"]) == 1
+
+
+def test_events_before_the_answer_for_simulated_seconds(scripted: Scripted) -> None:
+    server = scripted(PointRule(point="events_before_answer", seconds=1000), clock="instant")
+    post(server)
+    assert server.now() >= START + 1000
+    server.journal.assert_event("executing", node=None, times=1)

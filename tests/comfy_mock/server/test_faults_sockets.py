@@ -31,6 +31,8 @@ from comfy_mock.engine.script.model import (
     SocketMatch,
     SocketRule,
 )
+from comfy_mock.server.clocks import START
+from comfy_mock.server.faults_sockets import SocketFaults
 
 THIRD = EventMatch(event="progress", value=2)
 RUN = [
@@ -391,6 +393,18 @@ def test_a_client_that_leaves_before_its_upgrade_is_answered(
     assert caplog.messages == []
 
 
+def test_a_late_upgrade_does_not_outlive_a_reset(scripted: Scripted) -> None:
+    """The fresh server has not been asked for it: its first WebSocket is the next one."""
+    server = scripted(RequestRule(match=RequestMatch(route="GET /ws"), hold="ws"))
+    with pytest.raises(TimeoutError), open_socket(server, open_timeout=0.05):
+        pass
+    server.reset(script=Script(rules=[SocketRule(match=SocketMatch(connection=1), end="close", messages=1)]))
+    with open_socket(server) as websocket:
+        assert until_lost(websocket) == (["status"], 1011)
+    (record,) = server.journal.sockets()
+    assert record.client_id == "c"
+
+
 def test_the_gap_after_the_upgrade(scripted: Scripted) -> None:
     """A socket that is open, and not known to the server yet: what is sent meanwhile, it never gets."""
     server = scripted(PointRule(point="after_upgrade", hold="gap"))
@@ -475,3 +489,40 @@ def test_without_a_network_a_socket_is_closed(end: Any, code: int) -> None:
 
 def test_without_a_network_an_upgrade_is_refused() -> None:
     assert [message.get("status") for message in without_a_network(SocketRule(refuse=503))] == [503, None]
+
+
+def test_a_message_that_nothing_follows_comes_at_the_end_of_its_prompt(scripted: Scripted) -> None:
+    server = scripted(MessageRule(match=MessageMatch(event="executing", node=None), reorder=3))
+    with open_socket(server) as websocket:
+        greeted(websocket)
+        post(server)
+        assert heard(websocket)[-1] == "executing null"
+
+
+def test_a_message_that_waits_for_others_comes_before_its_socket_is_closed(scripted: Scripted) -> None:
+    late = MessageRule(match=MessageMatch(event="execution_start"), reorder=100)
+    server = scripted(late, SocketRule(end="close", code=4001, event=EventMatch(event="progress", value=1)))
+    with open_socket(server) as websocket:
+        greeted(websocket)
+        post(server)
+        got, code = until_lost(websocket)
+        assert (got[-2:], code) == (["progress 1", "execution_start"], 4001)
+
+
+def test_a_fault_that_breaks_leaves_out_one_message_and_no_more(
+    scripted: Scripted, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def breaks(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(SocketFaults, "_apply", breaks)
+    server = scripted(MessageRule(match=MessageMatch(event="progress", value=1), duplicate=1))
+    assert played(server) == [each for each in RUN if each != "progress 1"]
+    assert "A fault cannot be played, and its message is left out: progress" in caplog.text
+
+
+def test_the_gap_after_an_upgrade_counts_simulated_seconds(scripted: Scripted) -> None:
+    server = scripted(PointRule(point="after_upgrade", seconds=1000), clock="instant")
+    with open_socket(server) as websocket:
+        assert heard(websocket, "status") == ["status"]
+        assert server.now() >= START + 1000

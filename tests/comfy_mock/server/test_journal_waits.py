@@ -25,9 +25,9 @@ def waiting(journal: Journal, wait: Callable[[], object]) -> tuple[ThreadPoolExe
     begun = threading.Event()
     listening = journal.listening
 
-    def noticed(listener: object) -> object:
+    def noticed(*arguments: object) -> object:
         begun.set()
-        return listening(listener)  # type: ignore[arg-type]
+        return listening(*arguments)  # type: ignore[arg-type]
 
     journal.listening = noticed  # type: ignore[assignment, method-assign]
     future = pool.submit(wait)

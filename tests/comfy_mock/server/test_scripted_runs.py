@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,12 +16,13 @@ import pytest
 from websockets.sync.client import ClientConnection, connect
 
 from comfy_client import Client, ExecutionFailed
-from comfy_mock import ComfyMock, EventNeverCame
+from comfy_mock import ComfyMock, EventNeverCame, Instance
 from comfy_mock.engine.script.model import (
     BinaryAt,
     Expand,
     Failure,
     Hold,
+    LogAt,
     Memory,
     MessageAt,
     ModelChange,
@@ -113,8 +116,8 @@ def progress(got: list[Any]) -> list[float]:
     return [each["data"]["value"] for each in got if isinstance(each, dict) and each["type"] == "progress"]
 
 
-@pytest.mark.parametrize("clock", ["instant", "real", "manual"])
-def test_an_interrupt_at_step_three_of_twenty(scripted: Callable[..., ComfyMock], clock: str) -> None:
+@pytest.mark.parametrize(("clock", "runs"), [("instant", 20), ("real", 4), ("manual", 20)])
+def test_interrupts_at_step_three_of_twenty(scripted: Callable[..., ComfyMock], clock: str, runs: int) -> None:
     # by the real clock what takes time is waited for
     rules = [
         NodeRule(match=NodeMatch(class_type="CheckpointLoaderSimple"), duration=0, optional=True),
@@ -122,18 +125,19 @@ def test_an_interrupt_at_step_three_of_twenty(scripted: Callable[..., ComfyMock]
     ]
     server = scripted(*rules, clock=clock)
     with listen(server) as socket:
-        post(server, sampling())
-        if clock == "manual":
-            server.advance(5)
-        got = until(socket, "progress", value=3)
-        server.journal.wait_for_hold("three")
-        httpx.post(f"{server.url}/interrupt")
-        assert server.release("three") == 1
-        if clock == "manual":
-            server.advance(5)
-        got += until(socket, "executing", node=None)
-    assert progress(got) == [1, 2, 3]
-    assert [each["type"] for each in got][-3:] == ["execution_interrupted", "status", "executing"]
+        for seed in range(runs):
+            post(server, sampling(seed))
+            if clock == "manual":
+                server.advance(5)
+            got = until(socket, "progress", value=3)
+            server.journal.wait_for_hold("three")
+            httpx.post(f"{server.url}/interrupt")
+            assert server.release("three") == 1
+            if clock == "manual":
+                server.advance(5)
+            got += until(socket, "executing", node=None)
+            assert progress(got) == [1, 2, 3]
+            assert [each["type"] for each in got][-3:] == ["execution_interrupted", "status", "executing"]
 
 
 def test_run_until_says_what_holds_the_run(scripted: Callable[..., ComfyMock]) -> None:
@@ -274,3 +278,187 @@ def test_a_paused_queue_the_memory_and_the_models(scripted: Callable[..., ComfyM
         assert until(socket, "pack.event")[-1]["data"] == {"x": 1}
         server.resume_queue()
         assert progress(until(socket, "executing", node=None)) == []
+
+
+SERVED_METADATA = json.dumps({"type": "feature_flags", "data": {"supports_preview_metadata": True}})
+
+
+@pytest.mark.parametrize(
+    ("kind", "number", "signature"), [("JPEG", 1, b"\xff\xd8\xff"), ("PNG", 2, b"\x89PNG\r\n\x1a\n")]
+)
+def test_drawn_previews_with_and_without_metadata(
+    scripted: Callable[..., ComfyMock], kind: Any, number: int, signature: bytes
+) -> None:
+    """Protocol 6.8: frames of type 1, or of type 4 for a client whose feature flags ask for them."""
+    server = scripted(NodeRule(match=PREVIEWER, steps=2, previews=Previews(format=kind, size=16)))
+    with listen(server) as socket:
+        post(server, PREVIEWED)
+        plain = [frame for frame in until(socket, "executing", node=None) if isinstance(frame, bytes)]
+    assert [frame[:8] for frame in plain] == [struct.pack(">II", 1, number)] * 2
+    assert all(frame[8:].startswith(signature) for frame in plain)
+    server.reset()
+    with listen(server) as socket:
+        socket.send(SERVED_METADATA)
+        until(socket, "feature_flags")
+        prompt_id = post(server, PREVIEWED)
+        marked = [frame for frame in until(socket, "executing", node=None) if isinstance(frame, bytes)]
+    for frame, unmarked in zip(marked, plain, strict=True):
+        event, length = struct.unpack(">II", frame[:8])
+        metadata, picture = json.loads(frame[8 : 8 + length]), frame[8 + length :]
+        assert (event, metadata["node_id"], metadata["prompt_id"]) == (4, "2", prompt_id)
+        assert metadata["image_type"] == f"image/{kind.lower()}"
+        assert picture == unmarked[8:]
+
+
+def test_uneven_steps_take_their_time(scripted: Callable[..., ComfyMock]) -> None:
+    server = scripted(NodeRule(match=PREVIEWER, duration=2, steps=4, step_time=[1, 3]), clock="manual")
+    with listen(server) as socket:
+        post(server, PREVIEWED)
+        server.run_until("executing", node="2")
+        counts = []
+        for seconds in (2.9, 0.2, 2.8, 0.2, 2.8, 0.2, 3):
+            server.advance(seconds)
+            counts.append(len(server.journal.events("progress")))
+        got = until(socket, "executing", node=None)
+    assert counts == [0, 1, 1, 2, 2, 3, 4]
+    assert [(each["data"]["value"], each["data"]["max"]) for each in got if each["type"] == "progress"] == [
+        (value, 4) for value in (1, 2, 3, 4)
+    ]
+
+
+def test_any_ui_is_told_and_recorded(scripted: Callable[..., ComfyMock]) -> None:
+    ui = {"points": [{"x": 1.5, "label": "ü"}], "count": [3], "text": ["two", "lines"]}
+    server = scripted(NodeRule(match=PREVIEWER, ui=ui))
+    with listen(server) as socket:
+        prompt_id = post(server, PREVIEWED)
+        got = until(socket, "executing", node=None)
+    assert [each["data"]["output"] for each in got if each["type"] == "executed"] == [ui]
+    assert httpx.get(f"{server.url}/history/{prompt_id}").json()[prompt_id]["outputs"] == {"2": ui}
+
+
+@pytest.mark.parametrize("lines", [None, ['  File "/opt/pack/nodes.py", line 7, in run\n', "    boom()\n"]])
+def test_any_exception_at_a_step_with_a_traceback(scripted: Callable[..., ComfyMock], lines: list[str] | None) -> None:
+    """Protocol 5.11, 7.2: `execution_error`, and the same in the history."""
+    failure = Failure(type="pack.errors.Boom", message="no ÿ", at_step=2, traceback=lines)
+    server = scripted(NodeRule(match=SAMPLER, raises=failure))
+    with listen(server) as socket:
+        prompt_id = post(server, sampling())
+        got = until(socket, "executing", node=None)
+    assert progress(got) == [1, 2]
+    (error,) = [each["data"] for each in got if each["type"] == "execution_error"]
+    assert (error["node_id"], error["node_type"]) == ("4", "KSampler")
+    assert (error["exception_type"], error["exception_message"].rstrip()) == ("pack.errors.Boom", "no ÿ")
+    if lines is None:
+        assert error["traceback"][0].startswith("  File ")
+        assert "execution.py" in error["traceback"][0]
+    else:
+        assert error["traceback"] == lines
+    status = httpx.get(f"{server.url}/history/{prompt_id}").json()[prompt_id]["status"]
+    assert (status["status_str"], status["messages"][-1][1]["traceback"]) == ("error", error["traceback"])
+
+
+def test_a_node_runs_though_it_is_cached(scripted: Callable[..., ComfyMock]) -> None:
+    server = scripted(NodeRule(match=NodeMatch(node="1", prompt=2), cached=False))
+    cached = []
+    with listen(server) as socket:
+        for _ in range(3):
+            post(server, PREVIEWED)
+            got = until(socket, "executing", node=None)
+            cached += [each["data"]["nodes"] for each in got if each["type"] == "execution_cached"]
+    assert cached == [[], [], ["1", "2"]]
+
+
+def test_lines_in_the_log_of_their_levels(scripted: Callable[..., ComfyMock]) -> None:
+    """Protocol 2: `/internal/logs/raw`, and `logs` messages to those who subscribed."""
+    levels: list[Any] = ["INFO", "WARNING", "ERROR"]
+    server = scripted(
+        NodeRule(match=PREVIEWER, logs=[LogAt(text=f"a line of {level}", level=level) for level in levels])
+    )
+    with listen(server) as socket:
+        httpx.patch(f"{server.url}/internal/logs/subscribe", json={"clientId": "a", "enabled": True})
+        post(server, PREVIEWED)
+        got = until(socket, "executing", node=None)
+    told = "".join(entry["m"] for each in got if each["type"] == "logs" for entry in each["data"]["entries"])
+    kept = "".join(entry["m"] for entry in httpx.get(f"{server.url}/internal/logs/raw").json()["entries"])
+    for level in levels:
+        assert f"a line of {level}" in told
+        assert f"a line of {level}" in kept
+
+
+def test_which_node_is_meant(scripted: Callable[..., ComfyMock]) -> None:
+    def says(text: str, match: NodeMatch, **rule: Any) -> NodeRule:
+        return NodeRule(match=match, text=text, **rule)
+
+    server = scripted(
+        says("any", NodeMatch()),
+        says("by class", NodeMatch(class_type="PreviewAny"), priority=1, times=1, after=1),
+        says("by id", NodeMatch(node="7"), priority=2),
+        says("by inputs", NodeMatch(inputs={"source": "this"}), priority=3),
+        says("by place", NodeMatch(prompt=2), priority=4),
+        says("by client", NodeMatch(client_id="a", inputs={"source": "mine"}), priority=5),
+    )
+    shown = []
+    with listen(server) as socket:
+        for node_id, source in (
+            ("1", "x"),
+            ("1", "y"),
+            ("7", "z"),
+            ("7", "this"),
+            ("1", "mine"),
+            ("1", "v"),
+            ("1", "w"),
+        ):
+            post(server, {node_id: {"class_type": "PreviewAny", "inputs": {"source": source}}})
+            got = until(socket, "executing", node=None)
+            shown += [each["data"]["output"]["text"][0] for each in got if each["type"] == "executed"]
+    assert shown == ["any", "by place", "by id", "by inputs", "by client", "by class", "any"]
+
+
+@pytest.mark.parametrize(
+    ("point", "last", "running", "pending", "recorded"),
+    [
+        ("before_taken", "status", 0, 1, 0),
+        ("before_first_event", "status", 1, 0, 0),
+        ("after_success_before_history", "execution_success", 1, 0, 0),
+        ("after_history_before_end", "status", 0, 0, 1),
+    ],
+)
+def test_what_is_seen_in_a_gap(
+    scripted: Callable[..., ComfyMock], point: Any, last: str, running: int, pending: int, recorded: int
+) -> None:
+    server = scripted(PointRule(point=point, hold="gap"))
+    with listen(server) as socket:
+        prompt_id = post(server, PREVIEWED)
+        server.journal.wait_for_hold("gap")
+        pong = socket.ping()
+        assert pong.wait(5)
+        got = []
+        with contextlib.suppress(TimeoutError):
+            while True:
+                got.append(json.loads(socket.recv(timeout=0)))
+        queue = httpx.get(f"{server.url}/queue").json()
+        history = httpx.get(f"{server.url}/history/{prompt_id}").json()
+        assert got[-1]["type"] == last
+        assert (len(queue["queue_running"]), len(queue["queue_pending"]), len(history)) == (running, pending, recorded)
+        server.release("gap")
+        until(socket, "executing", node=None)
+
+
+def test_a_thousand_interrupts_at_step_three_of_twenty_by_run_until() -> None:
+    async def run() -> tuple[list[str], Instance]:
+        instance = Instance(clock="manual")
+        prompt_ids = []
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(instance.app), base_url="http://comfy") as client:
+            for seed in range(1000):
+                prompt_ids.append((await client.post("/prompt", json={"prompt": sampling(seed)})).json()["prompt_id"])
+                await instance.run_until_async("progress", value=3)
+                await client.post("/interrupt")
+                await instance.run_until_async("executing", node=None)
+        await instance.runner.stop()
+        return prompt_ids, instance
+
+    prompt_ids, instance = asyncio.run(run())
+    steps: dict[str | None, list[float]] = {prompt_id: [] for prompt_id in prompt_ids}
+    for record in instance.journal.events("progress"):
+        steps[record.prompt_id].append(record.data["value"])
+    assert list(steps.values()) == [[1, 2, 3]] * 1000
