@@ -5,7 +5,6 @@ They are installed once, into the user's cache folder. Their drivers (`js/`, `py
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -20,9 +19,9 @@ from typing import Any
 
 import pytest
 
+from comfy_mock.conformance.third_party import INSTALL_S_MAX, installed, python_of
+
 HERE = Path(__file__).resolve().parent
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "comfy-mock" / "interop"
-INSTALL_S_MAX = 600
 DRIVER_S_MAX = 240
 
 
@@ -111,24 +110,6 @@ def drive_python(tmp_path: Path) -> Drive:
         return report(HERE / "py" / driver, run(command, tmp_path, DRIVER_S_MAX, tmp_path / "home"))
 
     return drive
-
-
-def python_of(home: Path) -> Path:
-    return home / "venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-
-
-def installed(kind: str, packages: Sequence[str], install: Callable[[Path], object]) -> Path:
-    """The folder where exactly these packages are installed; `install` fills it where it is not there yet."""
-    key = hashlib.sha256("\n".join(packages).encode()).hexdigest()[:12]
-    home = CACHE / f"{kind}-{key}"
-    done = home / "installed"
-    if not done.exists():
-        # A virtual environment cannot be moved, so it is made in place and marked when it is whole.
-        shutil.rmtree(home, ignore_errors=True)
-        home.mkdir(parents=True)
-        install(home)
-        done.write_text("\n".join(packages), encoding="utf-8")
-    return home
 
 
 def run(command: Sequence[str], folder: Path, seconds_max: float, home: Path | None = None) -> str:

@@ -31,8 +31,23 @@ _CORE = (
 )
 
 
+class _TooDeep(Exception):
+    pass
+
+
 class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's own declaration
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Compose a node, and all in it, as far down as a script may go."""
+        if self._depth > DEPTH_MAX:
+            raise _TooDeep
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 class _Dumper(yaml.SafeDumper):
@@ -54,7 +69,7 @@ def yaml_document(text: str, name: str) -> Document:
         raise ScriptError([reader.problem(mark, f"this is no YAML: {error.problem or error.context}")]) from error
     except yaml.YAMLError as error:
         raise ScriptError([Problem("", f"this is no YAML: {' '.join(str(error).split())}", None, name)]) from error
-    except RecursionError as error:
+    except _TooDeep as error:
         raise ScriptError([Problem("", f"it is nested more than {DEPTH_MAX} deep", None, name)]) from error
     document = Document(None) if root is None else reader.read(root)
     if reader.problems:
@@ -85,7 +100,7 @@ class _Reader:
         """The document of a node and all in it."""
         if any(outer is node for outer in self._path):
             return self._wrong(node, "this alias stands for something that it is a part of")
-        if len(self._path) > DEPTH_MAX:
+        if len(self._path) > DEPTH_MAX:  # by aliases
             raise ScriptError([self.problem(node.start_mark, f"it is nested more than {DEPTH_MAX} deep")])
         self._values += 1
         if self._values > VALUES_MAX:

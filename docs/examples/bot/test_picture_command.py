@@ -212,10 +212,10 @@ async def test_there_is_nothing_to_cancel(picture: PictureCommand) -> None:
     assert not await picture.cancel("ada")
 
 
-@pytest.mark.comfy_mock(script=Script(rules=[on_node("KSampler", holds="stuck")]))
+@pytest.mark.comfy_mock(script=Script(rules=[on_node("CheckpointLoaderSimple", holds="stuck")]))
 async def test_a_server_that_is_stuck(comfyui: AsyncClient, reply: RecordedReply, comfy_mock: ComfyMock) -> None:
-    await PictureCommand(comfyui, timeout=0.1)("ada", "a fox", reply)
-    assert reply.texts[-1] == "This took more than 0.1 seconds, so I gave up."
+    await PictureCommand(comfyui, timeout=0.5)("ada", "a fox", reply)
+    assert reply.texts[-1] == "This took more than 0.5 seconds, so I gave up."
 
     comfy_mock.release("stuck")  # the interrupt that the bot has sent is heeded at the next step
     await comfy_mock.journal.wait_for_event_async("execution_interrupted")
