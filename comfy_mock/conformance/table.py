@@ -22,8 +22,8 @@ from comfy_mock.conformance.report import Outcome
 from comfy_mock.conformance.third_party import THIRD_PARTIES, CannotInstall
 from comfy_mock.conformance.trial import TIMEOUT_S
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGE, DRIVERS = ROOT / "docs" / "conformance.md", ROOT / "tests" / "interop" / "conform"
+# of the checkout that the command is run in: an installed package has neither
+PAGE, DRIVERS = Path("docs/conformance.md"), Path("tests/interop/conform")
 _REFERENCE = "comfy_client"
 _PASSES, _ABSENT = "·", "–"
 _SIGNS = {"wrong result": "**wrong**", "hangs": "**hangs**", "crashes": "**crash**"}
@@ -119,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--timeout", type=float, default=TIMEOUT_S, help="seconds that a client may take in one")
     given = parser.parse_args(arguments)
     if not DRIVERS.is_dir():
-        parser.error(f"there are no drivers in {DRIVERS}: run this in a checkout of the repository")
+        parser.error(f"there are no drivers in {DRIVERS}: run this at the top of a checkout of the repository")
     try:
         columns = _columns(given.client, given.timeout, given.jobs)
     except CannotInstall as problem:
@@ -138,7 +138,7 @@ def _columns(only: Sequence[str] | None, timeout: float, jobs: int) -> dict[str,
         return _told(name, outcomes_of(Function(REFERENCE[name]), timeout=timeout, jobs=jobs))
 
     def third_party(name: str, jobs: int) -> dict[str, str]:
-        with THIRD_PARTIES[name].command(DRIVERS) as client:
+        with THIRD_PARTIES[name].command(DRIVERS.resolve()) as client:
             tries = _TRIES_ALONE if THIRD_PARTIES[name].alone else 2
             return column(_told(name, outcomes_of(client, tries=tries, timeout=timeout, jobs=jobs)))
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
 from comfy_mock.conformance.catalogue import SITUATIONS
 from comfy_mock.conformance.report import Outcome
-from comfy_mock.conformance.table import PAGE, column, columns_of, place, situations, table, written
+from comfy_mock.conformance.table import column, columns_of, place, situations, table, written
 from comfy_mock.conformance.third_party import THIRD_PARTIES
 from comfy_mock.conformance.verdicts import Verdict
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "conformance.md"
 BEGIN, END = place("the table")
 SIGNS = {"·", "–", "**wrong**", "**hangs**", "**crash**"}
 
