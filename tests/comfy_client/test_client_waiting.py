@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import random
-import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -416,42 +413,6 @@ def test_a_socket_that_an_interrupt_has_spoiled_is_replaced(server: Scripted, mo
         server.pending, server.history[job.prompt_id] = [], entry(job.prompt_id)
         assert job.wait(WAIT) == "success"
     assert server.requests.count("WS") >= 1
-
-
-def is_interrupted(job: Any, after: float) -> bool:
-    """Whether a wait is, by a timer of so many seconds."""
-    try:
-        signal.setitimer(signal.ITIMER_REAL, after)
-        job.wait(0.5)
-    except KeyboardInterrupt:
-        return True
-    except WaitTimeout:
-        return False
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-    return False
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="has no timers that interrupt")
-def test_a_wait_that_is_interrupted_anywhere_can_be_gone_on_with(server: Scripted) -> None:
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    rng = random.Random(1)
-    interrupts, until = 0, time.monotonic() + 1.0
-    server.on_post = server.waits
-    pace = replace(PACE, poll_interval=0.02, watch_interval=0.02)
-    before = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        with Client(server.url, pace=pace, trust_env=False) as client:
-            job = client.submit(GRAPH)
-            while time.monotonic() < until:
-                interrupts += is_interrupted(job, rng.uniform(0.0005, 0.02))
-            server.pending, server.history[job.prompt_id] = [], entry(job.prompt_id)
-            assert job.wait(WAIT) == "success"
-    finally:
-        signal.signal(signal.SIGALRM, before)
-    assert interrupts > 10
 
 
 # Failures now and then

@@ -369,7 +369,7 @@ class ModelChange(Part, frozen=True, kw_only=True):
 class Script(Part, frozen=True, kw_only=True, dict=True):
     """A whole script.
 
-    `queue_paused` lets prompts wait until the queue is resumed. For `start_up` seconds connections are refused.
+    `queue_paused` lets prompts wait until the queue is resumed. For `start_up` seconds connections are broken off.
 
     One that was read from a text has `source`, which knows the line of everything in it.
     """
