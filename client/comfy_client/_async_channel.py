@@ -19,7 +19,7 @@ import httpx
 
 from comfy_client import _calls as calls
 from comfy_client._async_handshake import AsyncHandshake
-from comfy_client._async_io import AsyncLock, AsyncNews, AsyncSocket
+from comfy_client._async_io import AsyncLock, AsyncNews, AsyncSocket, whoami
 from comfy_client._async_requests import AsyncRequests
 from comfy_client._errors import ClientClosed, ComfyError, NotFound, ServerError, ServerUnreachable
 from comfy_client._listeners import Listeners, call, event_name
@@ -58,7 +58,7 @@ class AsyncChannel(AsyncRequests):
         self.lock = self._news.lock
         """Guards what those who wait share, the tracker's states too."""
         self._socket: AsyncSocket | None = None
-        self._reading = False
+        self._reader: int | None = None
         self._taps: weakref.WeakSet[Tap] = weakref.WeakSet()
         self._connecting = AsyncLock()
 
@@ -69,7 +69,7 @@ class AsyncChannel(AsyncRequests):
 
         With `only_reading` at once, where there is no socket, or somebody else reads it.
         """
-        reads = False
+        me, reads = whoami(), False
         try:
             while subject.version == version and not self.closed:
                 left = until - now()
@@ -77,26 +77,26 @@ class AsyncChannel(AsyncRequests):
                     return
                 with self.lock:
                     takeovers = self._news.takeovers
-                    reads = self._socket is not None and not self._reading
+                    # One who comes to wait is not reading any more: a KeyboardInterrupt can come anywhere.
+                    reads = self._socket is not None and self._reader in (None, me)
                     if reads:
-                        self._reading = True
+                        self._reader = me
                 if reads:
-                    await self._read(subject, version, until)
-                    reads = self._reading = False
+                    await self._read(subject, version, until, me)
+                    reads, self._reader = False, None
                 elif only_reading:
                     return
                 else:
                     await self._news.wait(subject, version, takeovers, None if left == float("inf") else left)
         finally:
-            # A KeyboardInterrupt can come anywhere.
             if reads:
-                self._reading = False
+                self._reader = None
             self._hand_over()
 
-    async def _read(self, subject: PromptState | Tap, version: int, until: float) -> None:
-        """Read the socket until there is news of `subject`."""
+    async def _read(self, subject: PromptState | Tap, version: int, until: float, me: int) -> None:
+        """Read the socket until there is news of `subject`, or a listener of ours has waited and taken over."""
         socket = self._socket
-        while socket is not None and socket is self._socket and subject.version == version:
+        while socket is not None and socket is self._socket and self._reader == me and subject.version == version:
             left = until - now()
             if left <= 0:
                 return
@@ -110,7 +110,7 @@ class AsyncChannel(AsyncRequests):
 
     def _hand_over(self) -> None:
         """Let another of the waiting read the socket, if nobody does."""
-        if self._socket is not None and not self._reading:
+        if self._socket is not None and self._reader is None:
             self._news.tell_one()
 
     def _feed(self, data: str | bytes) -> None:

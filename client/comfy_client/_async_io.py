@@ -26,6 +26,11 @@ T = TypeVar("T")
 _AT_A_TIME = 8
 
 
+def whoami() -> int:
+    """Who is at work: this task, as it is this thread in the twin."""
+    return id(asyncio.current_task())
+
+
 async def each(calls: Sequence[Callable[[], Awaitable[object]]]) -> None:
     """Make all calls, several at a time. Where one fails the others are given up, and its error is raised."""
     gate = asyncio.Semaphore(_AT_A_TIME)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from comfy_client import _calls as calls
 from comfy_client._actions import Action, GiveUp, Nothing, PollHistory, PollQueue, Reconnect, WaitUntil
 from comfy_client._async_channel import AsyncChannel, logger, now
-from comfy_client._async_io import sleep
+from comfy_client._async_io import sleep, whoami
 from comfy_client._calls import Call
 from comfy_client._errors import (
     ComfyError,
@@ -176,7 +176,10 @@ class AsyncLink(AsyncChannel):
         Raises `ServerUnreachable` or `ServerError` where the server has not answered for too long.
         """
         self.check_open()
+        me = whoami()
         with self.lock:
+            # A KeyboardInterrupt can come anywhere, also where an action is about to be finished.
+            self.tracker.asks_anew(me)
             version = state.version
             action = self.tracker.next_action(state.prompt_id, now())
         if isinstance(action, (PollHistory, PollQueue)) and state.end_message is None:
@@ -190,7 +193,7 @@ class AsyncLink(AsyncChannel):
                 action = self.tracker.next_action(state.prompt_id, now())
                 if not isinstance(action, (WaitUntil, Nothing, GiveUp)):
                     begun = action
-                    self.tracker.begin(begun)
+                    self.tracker.begin(begun, me)
             if isinstance(action, WaitUntil):
                 await self.wait(state, version, min(action.at, until))
             elif isinstance(action, GiveUp):

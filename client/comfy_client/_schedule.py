@@ -61,7 +61,7 @@ class Schedule:
         self._watches: dict[str, Watch] = {}
         self._running: dict[Watch, None] = {}
         self._socket = SocketState()
-        self._busy: set[Action] = set()
+        self._busy: dict[Action, int] = {}
         self._queue_free_at = 0.0
         self._failing_since: float | None = None
         self._failed_at = 0.0
@@ -108,15 +108,20 @@ class Schedule:
         at, action = min(free, key=lambda plan: plan[0])
         return action if at <= now else WaitUntil(at)
 
-    def begin(self, action: Action) -> None:
-        """The action is under way: nobody else is told to do it."""
-        self._busy.add(action)
+    def begin(self, action: Action, who: int) -> None:
+        """The action is under way: nobody else is told to do it, until it is over or `who` does it asks anew."""
+        self._busy[action] = who
 
     def finish(self, action: Action) -> None:
         """The action is over, whatever came of it."""
-        self._busy.discard(action)
+        self._busy.pop(action, None)
         if isinstance(action, PollHistory) and action.prompt_id in self._watches:
             self._touch(self._watches[action.prompt_id].state)
+
+    def asks_anew(self, who: int) -> None:
+        """One who asks what to do does nothing else any more, also where nobody has heard that it is over."""
+        for action in [action for action, doer in self._busy.items() if doer == who]:
+            self.finish(action)
 
     def poll_failed(
         self, action: Action, now: float, *, asked_at: float | None = None, unreadable: bool = False

@@ -27,7 +27,7 @@ from comfy_client._requests import shown
 from comfy_client._retries import Retries
 from comfy_client._socket_settings import MessageTooLarge, SocketLost, SocketRefused, SocketSettings
 from comfy_client._sync_handshake import Handshake
-from comfy_client._sync_io import Lock, News, Socket
+from comfy_client._sync_io import Lock, News, Socket, whoami
 from comfy_client._sync_requests import Requests
 from comfy_client._taps import Tap
 from comfy_client._tracker import Tracker
@@ -59,7 +59,7 @@ class Channel(Requests):
         self.lock = self._news.lock
         """Guards what those who wait share, the tracker's states too."""
         self._socket: Socket | None = None
-        self._reading = False
+        self._reader: int | None = None
         self._taps: weakref.WeakSet[Tap] = weakref.WeakSet()
         self._connecting = Lock()
 
@@ -70,7 +70,7 @@ class Channel(Requests):
 
         With `only_reading` at once, where there is no socket, or somebody else reads it.
         """
-        reads = False
+        me, reads = whoami(), False
         try:
             while subject.version == version and not self.closed:
                 left = until - now()
@@ -78,26 +78,26 @@ class Channel(Requests):
                     return
                 with self.lock:
                     takeovers = self._news.takeovers
-                    reads = self._socket is not None and not self._reading
+                    # One who comes to wait is not reading any more: a KeyboardInterrupt can come anywhere.
+                    reads = self._socket is not None and self._reader in (None, me)
                     if reads:
-                        self._reading = True
+                        self._reader = me
                 if reads:
-                    self._read(subject, version, until)
-                    reads = self._reading = False
+                    self._read(subject, version, until, me)
+                    reads, self._reader = False, None
                 elif only_reading:
                     return
                 else:
                     self._news.wait(subject, version, takeovers, None if left == float("inf") else left)
         finally:
-            # A KeyboardInterrupt can come anywhere.
             if reads:
-                self._reading = False
+                self._reader = None
             self._hand_over()
 
-    def _read(self, subject: PromptState | Tap, version: int, until: float) -> None:
-        """Read the socket until there is news of `subject`."""
+    def _read(self, subject: PromptState | Tap, version: int, until: float, me: int) -> None:
+        """Read the socket until there is news of `subject`, or a listener of ours has waited and taken over."""
         socket = self._socket
-        while socket is not None and socket is self._socket and subject.version == version:
+        while socket is not None and socket is self._socket and self._reader == me and subject.version == version:
             left = until - now()
             if left <= 0:
                 return
@@ -111,7 +111,7 @@ class Channel(Requests):
 
     def _hand_over(self) -> None:
         """Let another of the waiting read the socket, if nobody does."""
-        if self._socket is not None and not self._reading:
+        if self._socket is not None and self._reader is None:
             self._news.tell_one()
 
     def _feed(self, data: str | bytes) -> None:

@@ -21,6 +21,7 @@ HttpTransport = httpx.BaseTransport
 
 sleep = time.sleep
 Lock = threading.Lock
+whoami = threading.get_ident
 
 
 def each(calls: Sequence[Callable[[], object]]) -> None:

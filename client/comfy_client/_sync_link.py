@@ -22,7 +22,7 @@ from comfy_client._event_log import EventLog
 from comfy_client._prompt_state import Phase, Progress, PromptState
 from comfy_client._retries import Retries, is_refused, may_arrive_late, was_sent
 from comfy_client._sync_channel import Channel, logger, now
-from comfy_client._sync_io import sleep
+from comfy_client._sync_io import sleep, whoami
 from comfy_client.events import Event
 from comfy_contracts.prompts import PromptAccepted
 
@@ -177,7 +177,10 @@ class Link(Channel):
         Raises `ServerUnreachable` or `ServerError` where the server has not answered for too long.
         """
         self.check_open()
+        me = whoami()
         with self.lock:
+            # A KeyboardInterrupt can come anywhere, also where an action is about to be finished.
+            self.tracker.asks_anew(me)
             version = state.version
             action = self.tracker.next_action(state.prompt_id, now())
         if isinstance(action, (PollHistory, PollQueue)) and state.end_message is None:
@@ -191,7 +194,7 @@ class Link(Channel):
                 action = self.tracker.next_action(state.prompt_id, now())
                 if not isinstance(action, (WaitUntil, Nothing, GiveUp)):
                     begun = action
-                    self.tracker.begin(begun)
+                    self.tracker.begin(begun, me)
             if isinstance(action, WaitUntil):
                 self.wait(state, version, min(action.at, until))
             elif isinstance(action, GiveUp):

@@ -35,6 +35,7 @@ from comfy_client import (
 from comfy_client import events as ev
 from comfy_client._async_io import AsyncSocket
 from comfy_client._event_log import EventLog
+from comfy_mock import ComfyMock
 
 WAIT = 10
 LATE = 1.0
@@ -399,6 +400,47 @@ def test_an_interrupt_before_an_action_is_done_leaves_it_to_the_next_wait(
         with pytest.raises(KeyboardInterrupt):
             job.wait(WAIT)
         assert job.wait(WAIT) == "success"
+
+
+def test_an_interrupt_where_an_action_is_about_to_be_finished(
+    server: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(action: Any) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    with Client(server.url, pace=PACE, trust_env=False) as client:
+        server.on_post = server.waits
+        job = client.submit(GRAPH, path="polling")
+        monkeypatch.setattr(client._link.tracker, "finish", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            job.wait(WAIT)
+        assert client._link.tracker._busy
+        server.pending, server.history[job.prompt_id] = [], entry(job.prompt_id)
+        assert job.wait(WAIT) == "success"
+
+
+def test_an_interrupt_where_the_reading_is_about_to_be_given_up() -> None:
+    pace = replace(PACE, watch_interval=WAIT)
+    with ComfyMock(clock="manual") as fake, Client(fake.url, pace=pace, trust_env=False) as client:
+        job = client.submit(GRAPH)
+        client._link._reader = threading.get_ident()
+        fake.advance(1)
+        with takes(0.0):
+            assert job.wait(WAIT) == "success"
+
+
+def test_a_listener_may_wait_itself() -> None:
+    pace = replace(PACE, watch_interval=WAIT)
+    with ComfyMock(clock="manual") as fake, Client(fake.url, pace=pace, trust_env=False) as client:
+        job = client.submit(GRAPH)
+        heard: list[str] = []
+        client.once("hello", lambda _: heard.append(job.wait(WAIT)))
+        fake.push("hello", {})
+        fake.advance(1)
+        with takes(0.0):
+            assert job.wait(WAIT) == "success"
+        assert heard == ["success"]
 
 
 def test_a_socket_that_an_interrupt_has_spoiled_is_replaced(server: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -392,9 +392,19 @@ def test_an_action_under_way_is_not_given_twice() -> None:
     tracker, _ = followed(socket=False)
     action = tracker.next_action("p", 1.0)
     assert action == PollHistory("p")
-    tracker.begin(action)
+    tracker.begin(action, 1)
     assert isinstance(tracker.next_action("p", 1.0), WaitUntil)
     tracker.finish(action)
+    assert tracker.next_action("p", 1.0) == action
+
+
+def test_an_action_is_no_longer_under_way_when_the_one_who_did_it_asks_anew() -> None:
+    tracker, _ = followed(socket=False)
+    action = tracker.next_action("p", 1.0)
+    tracker.begin(action, 1)
+    tracker.asks_anew(2)
+    assert isinstance(tracker.next_action("p", 1.0), WaitUntil)
+    tracker.asks_anew(1)
     assert tracker.next_action("p", 1.0) == action
 
 

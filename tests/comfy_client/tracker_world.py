@@ -309,7 +309,7 @@ class Watcher:
             self.tracker.message(messages.FeatureFlags({"supports_preview_metadata": True}), self.now)
 
     def _do(self, action: Any) -> None:
-        self.tracker.begin(action)
+        self.tracker.begin(action, 1)
         asked_at, answered_at = self.now, self.now + 0.01
         fails = self.world.rng.random()
         if isinstance(action, Reconnect):
