@@ -8,24 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections import defaultdict
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from comfy_contracts import jsontext
-from comfy_contracts.catalogue import Catalogue
 from comfy_contracts.compare import compare
 from comfy_contracts.har import Har, load, packaged_recordings
 from comfy_contracts.replay import ReplayError, replay
-from comfy_contracts.replay_plan import received_by
 from comfy_mock import ComfyMock
-from comfy_mock.engine.pyset import set_order
-
-HASH_SEEDS = 10_000
-"""How many are tried: the recorded orders need a few hundred at most."""
+from comfy_mock.cli.fresh_fakes import hash_seed, queue_items, speed
 
 RECORDINGS = packaged_recordings("0.33.0")
 SWITCHES: dict[str, dict[str, Any]] = {
@@ -45,59 +38,23 @@ def recorded(name: str) -> Har:
     return load(RECORDINGS[name])
 
 
-def queue_items(har: Har) -> list[list[Any]]:
-    """All queue items in the answers: [number, id, graph, extra data, outputs]."""
-    return [item for entry in har.exchanges() for item in _items(_json(entry.response.body))]
+def orders(har: Har) -> list[list[str]]:
+    return [item[4] for item in queue_items(har)]
 
 
-def _json(body: bytes | None) -> Any:
-    try:
-        return jsontext.loads(body or b"")
-    except ValueError:
-        return None
+def order_seed(har: Har) -> int:
+    """The hash seed under which sets have every recorded order."""
+    seed = hash_seed(har)
+    assert seed is not None, f"no hash seed gives these orders of outputs: {orders(har)}"
+    return seed
 
 
-def _items(value: Any) -> Iterator[list[Any]]:
-    if isinstance(value, list) and [type(item) for item in value[1:5]] == [str, dict, dict, list]:
-        yield value
-    elif isinstance(value, (list, dict)):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _items(item)
-
-
-def hash_seed(har: Har) -> int:
-    """A seed under which a set of outputs, copied into a set of valid outputs, has every recorded order."""
-    catalogue = Catalogue.packaged()
-    orders = {
-        tuple(
-            node for node, entry in graph.items() if node in outputs and catalogue[entry["class_type"]].output_node
-        ): outputs
-        for _, _, graph, _, outputs, *_ in queue_items(har)
-    }
-    for seed in range(HASH_SEEDS):
-        if all(set_order(set_order(nodes, seed), seed) == order for nodes, order in orders.items()):
-            return seed
-    raise AssertionError(f"none of {HASH_SEEDS} hash seeds gives these orders of outputs: {list(orders.values())}")
-
-
-def test_orders_that_no_hash_seed_gives_are_said() -> None:
+def test_an_order_that_no_hash_seed_gives() -> None:
     graph = {"1": {"class_type": "SaveImage"}, "2": {"class_type": "PreviewImage"}}
     item = [0, "an id", graph, {}, ["2", "3"]]
     entry: Any = SimpleNamespace(response=SimpleNamespace(body=jsontext.dumps(item).encode()))
     har: Any = SimpleNamespace(exchanges=lambda: [entry])
-    with pytest.raises(AssertionError, match=r"none of 10000 hash seeds .*'2', '3'"):
-        hash_seed(har)
-
-
-def speed(har: Har) -> float:
-    """How fast the fake's clock may run: slowly where the client did something between two steps of a sampler."""
-    steps: defaultdict[str | None, list[float]] = defaultdict(list)
-    for socket in har.sockets():
-        for message in received_by(socket):
-            if message.kind in ("progress", "execution_interrupted"):
-                steps[message.prompt].append(message.time)
-    busy = any(min(times) < entry.started < max(times) for times in steps.values() for entry in har.entries)
-    return 1.0 if busy else 5.0
+    assert hash_seed(har) is None
 
 
 def play(name: str, **options: Any) -> Har:
@@ -124,17 +81,13 @@ def told(name: str, live: Har) -> str:
 @pytest.mark.parametrize("name", RECORDINGS)
 def test_the_fake_says_what_the_real_server_said(name: str) -> None:
     try:
-        live = play(name, hash_seed=hash_seed(recorded(name)))
+        live = play(name, hash_seed=order_seed(recorded(name)))
     except ReplayError as error:
         pytest.fail(f"{error}\n{told(name, error.partial) if error.partial else ''}")
     assert not told(name, live), told(name, live)
 
 
-def orders(har: Har) -> list[list[str]]:
-    return [item[4] for item in queue_items(har)]
-
-
-@pytest.mark.parametrize("name", [name for name in RECORDINGS if hash_seed(recorded(name)) != 0])
+@pytest.mark.parametrize("name", [name for name in RECORDINGS if order_seed(recorded(name)) != 0])
 def test_another_order_of_outputs_is_the_same_traffic(name: str) -> None:
     live = play(name, hash_seed=0)
     assert orders(live) != orders(recorded(name))
