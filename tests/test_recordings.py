@@ -18,7 +18,7 @@ from comfy_contracts.compare import compare
 from comfy_contracts.har import Har, load, packaged_recordings
 from comfy_contracts.replay import ReplayError, replay
 from comfy_mock import ComfyMock
-from comfy_mock.cli.fresh_fakes import hash_seed, queue_items, speed
+from comfy_mock.cli.fresh_fakes import hash_seed, recorded_items, speed
 
 RECORDINGS = packaged_recordings("0.33.0")
 SWITCHES: dict[str, dict[str, Any]] = {
@@ -39,7 +39,7 @@ def recorded(name: str) -> Har:
 
 
 def orders(har: Har) -> list[list[str]]:
-    return [item[4] for item in queue_items(har)]
+    return [item[4] for item in recorded_items(har)]
 
 
 def order_seed(har: Har) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from comfy_contracts import jsontext
@@ -11,6 +10,7 @@ from comfy_contracts.catalogue import Catalogue
 from comfy_contracts.har import Har
 from comfy_contracts.needs import Needs, needs_of
 from comfy_contracts.replay_plan import received_by
+from comfy_contracts.results import queue_items
 
 if TYPE_CHECKING:
     from comfy_mock.server.network import ComfyMock
@@ -84,7 +84,7 @@ def hash_seed(har: Har) -> int | None:
     catalogue = Catalogue.packaged()
     orders = {
         tuple(node for node, entry in graph.items() if node in outputs and _is_output(catalogue, entry)): outputs
-        for _, _, graph, _, outputs, *_ in queue_items(har)
+        for _, _, graph, _, outputs, *_ in recorded_items(har)
     }
     return next(
         (
@@ -102,9 +102,9 @@ def _is_output(catalogue: Catalogue, node: Any) -> bool:
     return definition is not None and definition.output_node
 
 
-def queue_items(har: Har) -> list[list[Any]]:
+def recorded_items(har: Har) -> list[list[Any]]:
     """All queue items in the answers: [number, id, graph, extra data, outputs]."""
-    return [item for entry in har.exchanges() for item in _items(_json(entry.response.body))]
+    return [item for entry in har.exchanges() for item in queue_items(_json(entry.response.body))]
 
 
 def _json(body: bytes | None) -> Any:
@@ -112,14 +112,6 @@ def _json(body: bytes | None) -> Any:
         return jsontext.loads(body or b"")
     except (ValueError, RecursionError):
         return None
-
-
-def _items(value: Any) -> Iterator[list[Any]]:
-    if isinstance(value, list) and [type(item) for item in value[1:5]] == [str, dict, dict, list]:
-        yield value
-    elif isinstance(value, (list, dict)):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _items(item)
 
 
 def speed(har: Har) -> float:

@@ -224,6 +224,18 @@ def read_history(value: Any) -> dict[str, HistoryEntry]:
     return read_map(HistoryEntry, value, "a history")
 
 
+def queue_items(value: Any) -> Iterator[list[Any]]:
+    """The queue items in a JSON value, at any depth: in the answers of `/queue`, `/history` and `/history/{id}`.
+
+    Each is `[number, id, graph, extra data, outputs, …]`, as it stands there (protocol 4.1).
+    """
+    if isinstance(value, list) and [type(item) for item in value[1:5]] == [str, dict, dict, list]:
+        yield value
+    elif isinstance(value, (list, dict)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from queue_items(item)
+
+
 def file_items(output: Mapping[str, Any] | None) -> Iterator[tuple[str, FileItem]]:
     """The files in what one node showed, each with its kind: `images`, `audio`, `latents` …"""
     for kind, items in (output or {}).items():

@@ -15,6 +15,7 @@ from comfy_contracts.catalogue import Catalogue, CatalogueError
 from comfy_contracts.frames import Frame, FrameError
 from comfy_contracts.har import Entry, Har, Response, of_server
 from comfy_contracts.messages import Message, MessageError
+from comfy_contracts.results import queue_items
 
 Said = Union[Message, Frame]
 _AROUND_S = 1.0
@@ -127,22 +128,13 @@ def _note_posted(runs: dict[str, RecordedRun], entry: Entry) -> None:
 
 
 def _note_items(runs: dict[str, RecordedRun], entry: Entry, value: Any) -> None:
-    for _number, prompt_id, graph, _extra, outputs, *_more in _items(value):
+    for _number, prompt_id, graph, _extra, outputs, *_more in queue_items(value):
         run = runs.setdefault(prompt_id, RecordedRun(prompt_id, graph, entry.started))
         run.graph, run.outputs = graph, outputs
     for prompt_id, run in runs.items():
         shown = _field(_field(value, prompt_id), "outputs")
         if isinstance(shown, dict):
             run.shown = shown
-
-
-def _items(value: Any) -> Iterator[list[Any]]:
-    """The queue items in an answer, at any depth."""
-    if isinstance(value, list) and [type(item) for item in value[1:5]] == [str, dict, dict, list]:
-        yield value
-    elif isinstance(value, (list, dict)):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _items(item)
 
 
 def _note_classes(recorded: Recorded, value: Any) -> None:
