@@ -105,6 +105,8 @@ def serve(
     mock = _create(host=host, port=port, clock="real", speed=speed, **options)
     if named and "checkpoints" not in named and not mock.engine.models.names("checkpoints"):
         logger.warning("no checkpoints: name some with --model checkpoints=NAME")
+    if not options["control"]:
+        mock.journal.records_max = 0  # nobody can ask for them, and a server may run for weeks
     _serve(mock, quiet=quiet)
 
 

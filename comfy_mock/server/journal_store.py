@@ -66,7 +66,7 @@ class Store:
         self.director.on_held = self._held
         self.began: float | None = None
         self.dropped = 0
-        self._now, self._records_max = now, records_max
+        self._now, self.records_max = now, records_max
         self._records: deque[AnyRecord] = deque()
         self._weights: deque[int] = deque()
         self._bytes = 0
@@ -171,7 +171,7 @@ class Store:
             self._records.append(record)
             self._weights.append(weight)
             self._bytes += weight
-            while len(self._records) > self._records_max or (self._bytes > BYTES_MAX and len(self._records) > 1):
+            while len(self._records) > self.records_max or (self._bytes > BYTES_MAX and len(self._records) > 1):
                 self._records.popleft()
                 self._bytes -= self._weights.popleft()
                 self.dropped += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import signal
@@ -144,6 +145,22 @@ def test_a_script_and_the_control_api() -> None:
         state = httpx.get(f"{url}/__comfy_mock__/state").json()
         assert [use["label"] for use in state["rules"]] == ["the card is full"]
         assert state["clock"] == "real"
+
+
+@pytest.mark.parametrize(("switches", "kept"), [((), 0), (("--control",), 1)])
+def test_a_journal_is_kept_only_for_those_who_can_ask_for_it(
+    monkeypatch: pytest.MonkeyPatch, switches: tuple[str, ...], kept: int
+) -> None:
+    records: list[int] = []
+
+    def asked(mock: comfy_mock.ComfyMock, *, quiet: bool) -> None:
+        mock.journal.request(0.0, "GET", "/queue", {}, {})
+        records.append(len(mock.journal.records))
+
+    monkeypatch.setattr(importlib.import_module("comfy_mock.cli.serve"), "_serve", asked)
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", "--port", "0", *switches])
+    assert (ended.value.code, records) == (0, [kept])
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
