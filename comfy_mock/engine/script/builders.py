@@ -6,6 +6,7 @@ thing for a list of one, an exception for a `Failure`. All times are seconds.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar, Union
 
@@ -31,6 +32,7 @@ from comfy_mock.engine.script.model import (
     PromptMatch,
     RequestMatch,
     RequestRule,
+    Rule,
     ServerRule,
     SocketMatch,
     SocketRule,
@@ -42,6 +44,16 @@ OneOrMore = Union[T, Sequence[T]]
 
 Raises = Union[Failure, BaseException, Literal["out_of_memory"], None]
 """What a node raises: an exception is one of its type and message at the end, "out_of_memory" the graphics card's."""
+
+
+RuleT = TypeVar("RuleT", bound=Rule)
+
+
+def _placed(rule: RuleT) -> RuleT:
+    """The rule, which remembers the line of code that asked for it: what is wrong with it is told by that."""
+    asked = sys._getframe(2)
+    vars(rule)["made_at"] = f"{asked.f_code.co_filename}:{asked.f_lineno}"
+    return rule
 
 
 def on_node(
@@ -78,32 +90,36 @@ def on_node(
 
     on_node("KSampler", inputs={"steps": 20}, times=1, raises="out_of_memory")
     """
-    return NodeRule(
-        match=NodeMatch(
-            node=node, class_type=class_type, inputs=dict(inputs or {}), prompt=prompt, client_id=client_id
-        ),
-        name=name,
-        times=times,
-        after=after,
-        priority=priority,
-        optional=optional,
-        duration=duration,
-        steps=steps,
-        step_time=list(step_time) if isinstance(step_time, Sequence) else step_time,
-        previews=previews,
-        throttled=throttled,
-        texts=_parts(texts, lambda text: TextAt(text=text)),
-        messages=_several(messages),
-        binaries=_several(binaries),
-        logs=_parts(logs, lambda text: LogAt(text=text)),
-        holds=_parts(holds, lambda name: Hold(name=name)),
-        ui=None if ui is None else dict(ui),
-        files=_several(files),
-        text=text if text is None or isinstance(text, str) else list(text),
-        values=None if values is None else list(values),
-        raises=Failure(type=type_name(raises), message=str(raises)) if isinstance(raises, BaseException) else raises,
-        expand=expand,
-        cached=cached,
+    return _placed(
+        NodeRule(
+            match=NodeMatch(
+                node=node, class_type=class_type, inputs=dict(inputs or {}), prompt=prompt, client_id=client_id
+            ),
+            name=name,
+            times=times,
+            after=after,
+            priority=priority,
+            optional=optional,
+            duration=duration,
+            steps=steps,
+            step_time=list(step_time) if isinstance(step_time, Sequence) else step_time,
+            previews=previews,
+            throttled=throttled,
+            texts=_parts(texts, lambda text: TextAt(text=text)),
+            messages=_several(messages),
+            binaries=_several(binaries),
+            logs=_parts(logs, lambda text: LogAt(text=text)),
+            holds=_parts(holds, lambda name: Hold(name=name)),
+            ui=None if ui is None else dict(ui),
+            files=_several(files),
+            text=text if text is None or isinstance(text, str) else list(text),
+            values=None if values is None else list(values),
+            raises=Failure(type=type_name(raises), message=str(raises))
+            if isinstance(raises, BaseException)
+            else raises,
+            expand=expand,
+            cached=cached,
+        )
     )
 
 
@@ -131,22 +147,24 @@ def on_request(
 
     on_request("POST /prompt", times=2, status=429, retry_after=1)
     """
-    return RequestRule(
-        match=RequestMatch(route=route, query=dict(query or {}), client_id=client_id),
-        name=name,
-        times=times,
-        after=after,
-        priority=priority,
-        optional=optional,
-        status=status,
-        body=body,
-        headers=dict(headers or {}),
-        retry_after=retry_after,
-        handled=handled,
-        delay=delay,
-        hold=hold,
-        reset=reset,
-        truncate=truncate,
+    return _placed(
+        RequestRule(
+            match=RequestMatch(route=route, query=dict(query or {}), client_id=client_id),
+            name=name,
+            times=times,
+            after=after,
+            priority=priority,
+            optional=optional,
+            status=status,
+            body=body,
+            headers=dict(headers or {}),
+            retry_after=retry_after,
+            handled=handled,
+            delay=delay,
+            hold=hold,
+            reset=reset,
+            truncate=truncate,
+        )
     )
 
 
@@ -171,20 +189,22 @@ def on_socket(
 
     on_socket(connection=1, end="abort", event=EventMatch(event="progress", value=3))
     """
-    return SocketRule(
-        match=SocketMatch(client_id=client_id, connection=connection),
-        name=name,
-        times=times,
-        after=after,
-        priority=priority,
-        optional=optional,
-        refuse=refuse,
-        end=end,
-        code=code,
-        event=EventMatch(event=event) if isinstance(event, str) else event,
-        messages=messages,
-        seconds=seconds,
-        hold=hold,
+    return _placed(
+        SocketRule(
+            match=SocketMatch(client_id=client_id, connection=connection),
+            name=name,
+            times=times,
+            after=after,
+            priority=priority,
+            optional=optional,
+            refuse=refuse,
+            end=end,
+            code=code,
+            event=EventMatch(event=event) if isinstance(event, str) else event,
+            messages=messages,
+            seconds=seconds,
+            hold=hold,
+        )
     )
 
 
@@ -211,20 +231,22 @@ def on_message(
 
     on_message("execution_success", times=1, lose=True)
     """
-    return MessageRule(
-        match=MessageMatch(
-            event=event, node=node, value=value, prompt=prompt, client_id=client_id, connection=connection
-        ),
-        name=name,
-        times=times,
-        after=after,
-        priority=priority,
-        optional=optional,
-        lose=lose,
-        duplicate=duplicate,
-        delay=delay,
-        reorder=reorder,
-        oversize=oversize,
+    return _placed(
+        MessageRule(
+            match=MessageMatch(
+                event=event, node=node, value=value, prompt=prompt, client_id=client_id, connection=connection
+            ),
+            name=name,
+            times=times,
+            after=after,
+            priority=priority,
+            optional=optional,
+            lose=lose,
+            duplicate=duplicate,
+            delay=delay,
+            reorder=reorder,
+            oversize=oversize,
+        )
     )
 
 
@@ -246,17 +268,19 @@ def at_point(
 
     at_point("after_success_before_history", polls=2)
     """
-    return PointRule(
-        point=point,
-        match=PromptMatch(prompt=prompt, client_id=client_id),
-        name=name,
-        times=times,
-        after=after,
-        priority=priority,
-        optional=optional,
-        polls=polls,
-        hold=hold,
-        seconds=seconds,
+    return _placed(
+        PointRule(
+            point=point,
+            match=PromptMatch(prompt=prompt, client_id=client_id),
+            name=name,
+            times=times,
+            after=after,
+            priority=priority,
+            optional=optional,
+            polls=polls,
+            hold=hold,
+            seconds=seconds,
+        )
     )
 
 
@@ -278,15 +302,17 @@ def on_server(
 
     on_server("progress", value=3, times=1, down=0.5)
     """
-    return ServerRule(
-        event=EventMatch(event=event, node=node, value=value, prompt=prompt),
-        action=action,
-        name=name,
-        times=times,
-        after=after,
-        priority=priority,
-        optional=optional,
-        down=down,
+    return _placed(
+        ServerRule(
+            event=EventMatch(event=event, node=node, value=value, prompt=prompt),
+            action=action,
+            name=name,
+            times=times,
+            after=after,
+            priority=priority,
+            optional=optional,
+            down=down,
+        )
     )
 
 

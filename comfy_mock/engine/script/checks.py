@@ -46,6 +46,7 @@ _COPIES_MAX = 10_000
 LIKE_A_MISSPELLING = 0.8
 """How much alike a name and a known one are where one was meant for the other."""
 
+_RULE = re.compile(r"rules\[(\d+)\]")
 _BODILESS = (204, 304)
 _FRAMING = ("content-length", "transfer-encoding")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -72,14 +73,22 @@ def check(
     builder = Builder(source, None)
     built = _rebuilt(script, builder)
     if builder.problems:
-        return builder.problems
+        return [_placed(problem, script) for problem in builder.problems]
     nodes = NodeKnowledge(catalogue, accept_any_node=accept_any_node)
     look = _Look(nodes, None if routes is None else RouteTable(routes), _custom_messages(built))
     found = [*_script_findings(built), *look.rules(built.rules)]
     return [
-        Problem(written(finding.path), finding.text, source.place(finding.path), source.name or None)
+        _placed(Problem(written(finding.path), finding.text, source.place(finding.path), source.name or None), script)
         for finding in found
     ]
+
+
+def _placed(problem: Problem, script: Script) -> Problem:
+    """The problem with the line of Python code that has made its rule, where no text tells of it."""
+    index = _RULE.match(problem.path)
+    if problem.source is not None or index is None:
+        return problem
+    return problem._replace(source=getattr(script.rules[int(index[1])], "made_at", None))
 
 
 def checked(script: Script, problems: list[Problem]) -> Script:

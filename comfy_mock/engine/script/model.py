@@ -200,7 +200,7 @@ OUT_OF_MEMORY = "out_of_memory"
 # -- rules
 
 
-class Rule(Part, frozen=True, kw_only=True, tag_field="on"):
+class Rule(Part, frozen=True, kw_only=True, dict=True, tag_field="on"):
     """What all rules have.
 
     The first rule that fits is used, those of a higher `priority` first. It lets the first `after` fits pass, serves

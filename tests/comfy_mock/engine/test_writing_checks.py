@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,8 @@ from comfy_mock.engine.custom_nodes import CustomNode
 from comfy_mock.engine.engine import Engine
 from comfy_mock.engine.options import Options
 from comfy_mock.engine.script.checks import check
-from comfy_mock.engine.script.model import AnyRule
-from comfy_mock.script import Previews, Script, ScriptError, on_node, on_request, read_script
+from comfy_mock.engine.script.model import AnyRule, NodeMatch, NodeRule
+from comfy_mock.script import Previews, Script, ScriptError, at_point, on_node, on_request, read_script, to_json
 from comfy_mock.server.scripts import checked_rules, known_routes, script_for
 
 CATALOGUE = Catalogue.packaged()
@@ -251,7 +253,29 @@ def test_a_server_that_runs_knows_the_classes_it_was_given() -> None:
 def test_python_code_is_checked_for_types_too(wrong: AnyRule, expected: str) -> None:
     problems = check(Script(rules=[wrong]), CATALOGUE)
     (told,) = map(str, problems)
-    assert told.startswith(expected)
+    assert re.sub(rf"^{re.escape(__file__)}:\d+: ", "", told).startswith(expected)
+
+
+def test_what_is_wrong_with_a_rule_of_python_code_is_told_with_the_line_that_made_it() -> None:
+    rules = [
+        on_node("KSampler", steps=3),
+        at_point("before_taken", polls=-1), on_node("KSampelr", steps=3),
+    ]  # fmt: skip
+    line = inspect.currentframe().f_lineno - 2
+    with pytest.raises(ScriptError) as error:
+        script_for(Script(rules=rules), Options())
+    told = [str(problem) for problem in error.value.problems]
+    assert told[0] == f"{__file__}:{line}: rules[1].polls: is -1; it takes 1 or more"
+    assert told[1].startswith(f"{__file__}:{line}: rules[2].match.class_type: the server has no class 'KSampelr'")
+    assert "did you mean 'KSampler'?" in told[1]
+
+
+def test_rules_that_were_made_elsewhere_are_equal() -> None:
+    assert on_node("KSampler", steps=3) == NodeRule(match=NodeMatch(class_type="KSampler"), steps=3)
+    one = on_node(steps=3)
+    another = on_node(steps=3)
+    assert one == another
+    assert to_json(Script(rules=[one])) == to_json(Script(rules=[another]))
 
 
 def test_what_a_server_takes_for_a_script(tmp_path: Path) -> None:
