@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from comfy_mock.engine.script.problems import ScriptError
     from comfy_mock.server.instance import Instance
     from comfy_mock.server.journal import Journal, NeverCame
-    from comfy_mock.server.network import ComfyMock, PortTaken
+    from comfy_mock.server.listening import PortTaken
+    from comfy_mock.server.network import ComfyMock
 
 __version__ = "0.1.0"
 
@@ -47,7 +48,7 @@ _HOMES = {
     "Journal": "comfy_mock.server.journal",
     "NeverCame": "comfy_mock.server.journal",
     "Options": "comfy_mock.engine.options",
-    "PortTaken": "comfy_mock.server.network",
+    "PortTaken": "comfy_mock.server.listening",
     "Script": "comfy_mock.engine.script.model",
     "ScriptError": "comfy_mock.engine.script.problems",
 }

@@ -12,6 +12,7 @@ from comfy_client import (
     NotFound,
     PromptLost,
     ProtocolError,
+    Retries,
     ServerError,
     ServerUnreachable,
     WaitTimeout,
@@ -381,7 +382,11 @@ def servers() -> Iterator[Fault]:
         yield Fault(f"stop {when}", (stop,), ServerUnreachable, ways=BOTH, **gone)
     stop = on_server("status", "stop", times=1)
     yield Fault("stop before the POST", (stop,), ServerUnreachable, prompts=0, **gone)
-    yield Fault("slow start", (), ServerUnreachable, script={"start_up": 0.05}, prompts=0)
+    slow: dict[str, Any] = {"script": {"start_up": 0.05}}
+    patient = {"retries": Retries(attempts=10, first_wait=0.01)}
+    yield Fault("slow start", (), ways=("auto", "polling"), client=patient, **slow)
+    # who insists on a socket is told at once that there is none, before anything is queued
+    yield Fault("slow start", (), ServerUnreachable, ways=("websocket",), prompts=0, **slow)
     yield Fault("paused queue", (), WaitTimeout, ways=WAYS, script={"queue_paused": True}, patience_s=SOON_S)
     yield Fault("queue that is resumed", (), ways=WAYS, script={"queue_paused": True}, aside=resume)
 

@@ -1,7 +1,7 @@
 """The control API: a fake driven by HTTP, from any language (docs/control.md).
 
 It stands under one prefix beside the routes of ComfyUI. What comes there is not in the journal, and the script's faults
-do not touch it, nor does a server that is down.
+do not touch it; a restart leaves its connections open.
 """
 
 from __future__ import annotations

@@ -97,8 +97,14 @@ class Instance(Scripted):
     def power_on(self) -> None:
         """The server is started now: one that its script starts up slowly is down at first."""
         self.runner.resume()
-        seconds = self._configuration.script.start_up
+        self._go_down(self._configuration.script.start_up)
+
+    def _go_down(self, seconds: float) -> None:
         self._down = Deadline(self.clock, seconds) if seconds else None
+
+    def come_up(self) -> None:
+        """It was down for long enough."""
+        self._go_down(0)
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -148,7 +154,7 @@ class Instance(Scripted):
         for node in self._nodes:
             engine.add_node(node.class_type, node.entry(), node.behaviour())
         self.runner.begin_anew(engine)
-        self._down = Deadline(self.clock, down) if down else None
+        self._go_down(down)
 
     def polled(self) -> None:
         """A question about prompts was answered."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import math
 import socket
 import threading
 from collections.abc import Callable, Coroutine
@@ -18,7 +20,9 @@ from comfy_mock.engine.awaited_event import AwaitedEvent
 from comfy_mock.engine.clients import Payload
 from comfy_mock.engine.script.model import ServerRule
 from comfy_mock.server.calls import NOT_RUNNING, Calls
+from comfy_mock.server.clocks import call_later
 from comfy_mock.server.instance import Instance
+from comfy_mock.server.listening import Listening, Port, PortTaken
 from comfy_mock.server.wire import HttpProtocol
 from comfy_mock.server.wire_websocket import WebSocketProtocol
 
@@ -28,16 +32,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+logger = logging.getLogger("comfy_mock.server")
+
 WEBSOCKET_BYTES_MAX = 4 * 1024 * 1024
 _START_S_MAX = 30.0
 _UNREAD_BYTES_MAX = 64 * 1024
 _LAST_ANSWERS_S_MAX = 2.0
-_ACCEPTING_TURNS = 3
-"""So many turns of the event loop after it was accepted a connection is among those that a stop ends."""
-
-
-class PortTaken(OSError):
-    """Another program listens where the fake was to listen."""
 
 
 class ComfyMock(Instance):
@@ -56,23 +56,22 @@ class ComfyMock(Instance):
     """
 
     def __init__(self, *, host: str = "127.0.0.1", port: int = 0, **arguments: Any) -> None:
+        self._server: _Server | None = None
         super().__init__(**arguments)
         if not 0 <= port <= 65535:
             raise ValueError(f"a port is a number from 0 (a free one) to 65535, not {port}")
         self.host, self._wanted_port = host, port
-        self._socket: socket.socket | None = None
-        self._bound_port = 0
+        self._port: Port | None = None
         self._ended = False
-        self._server: _Server | None = None
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
 
     @property
     def port(self) -> int:
         """The port it listens on. Raises `RuntimeError` before the start."""
-        if self._socket is None:
+        if self._port is None:
             raise RuntimeError("this ComfyMock has not been started: use `with ComfyMock() as server:` or call start()")
-        return self._bound_port
+        return self._port.number
 
     @property
     def url(self) -> str:
@@ -85,7 +84,7 @@ class ComfyMock(Instance):
     @property
     def running(self) -> bool:
         """Whether it has been started, and not been stopped since, by a rule of its script neither."""
-        return self._socket is not None and not self._ended
+        return self._port is not None and not self._ended
 
     def start(self) -> Self:
         """Serve from a background thread; returns when it is ready."""
@@ -93,9 +92,9 @@ class ComfyMock(Instance):
             self.stop()
         if self._thread is not None:
             raise RuntimeError("this ComfyMock is running already")
-        self._bind()
+        self._port = port = Port(self.host, self._wanted_port)
         ready = threading.Event()
-        self._server = _Server(self, ready.set)
+        self._server = _Server(self, port, ready.set)
         self._thread = threading.Thread(target=self._serve_in_thread, args=(ready,), name="comfy-mock", daemon=True)
         self._thread.start()
         if not ready.wait(_START_S_MAX):
@@ -113,7 +112,7 @@ class ComfyMock(Instance):
         if thread is not None:
             thread.join()
             self._server = self._thread = None
-            self._unbind()
+            self._give_up_port()
 
     def reset(self, **arguments: Any) -> None:
         """Become a fresh server on the same port, in less than a millisecond.
@@ -180,9 +179,16 @@ class ComfyMock(Instance):
             return action()
 
         async def there() -> T:
-            return action()
+            done = action()
+            await server.listening.settled()
+            return done
 
         return server.submit(there).result()
+
+    def _go_down(self, seconds: float) -> None:
+        super()._go_down(seconds)
+        if self._server is not None and self._server.runs_here:
+            self._server.refuse_for(seconds)
 
     def _restart(self, down: float) -> None:
         super()._restart(down)
@@ -217,45 +223,25 @@ class ComfyMock(Instance):
 
     async def serve(self, on_ready: Callable[[], None] = lambda: None) -> None:
         """Serve in this event loop until cancelled or, in the main thread, until SIGINT or SIGTERM."""
-        self._bind()
-        self._server = server = _Server(self, on_ready)
+        self._port = port = Port(self.host, self._wanted_port)
+        self._server = server = _Server(self, port, on_ready)
         try:
-            await server.serve(sockets=[self._socket] if self._socket else None)
+            await server.serve()
         finally:
             server.abandon_calls()
             self._server = None
-            self._unbind()
+            self._give_up_port()
 
-    def _bind(self) -> None:
-        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-        # Named, not implied: asyncio turns off Nagle's delay only on sockets that say they are TCP.
-        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
-        else:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((self.host.strip("[]"), self._wanted_port))
-        except OSError as problem:
-            listener.close()
-            raise PortTaken(
-                problem.errno,
-                f"cannot listen on {self.host}:{self._wanted_port}: {problem.strerror or problem}. "
-                "Choose another port, or 0 for a free one",
-            ) from problem
-        self._socket, self._bound_port = listener, int(listener.getsockname()[1])
-
-    def _unbind(self) -> None:
+    def _give_up_port(self) -> None:
         self._ended = False
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        if self._port is not None:
+            self._port.close()
+            self._port = None
 
     def _serve_in_thread(self, ready: threading.Event) -> None:
         assert self._server is not None
-        assert self._socket is not None
         try:
-            asyncio.run(self._server.serve(sockets=[self._socket]))
+            asyncio.run(self._server.serve())
         except BaseException as failure:
             self._failure = failure
         finally:
@@ -295,7 +281,7 @@ async def _to_the_end(action: Callable[[], object], *, undo: Callable[[], object
 class _Server(uvicorn.Server):
     """uvicorn, told to exit by an event rather than by looking ten times a second."""
 
-    def __init__(self, mock: ComfyMock, on_ready: Callable[[], None]) -> None:
+    def __init__(self, mock: ComfyMock, port: Port, on_ready: Callable[[], None]) -> None:
         super().__init__(
             uvicorn.Config(
                 _current_app(mock),
@@ -314,6 +300,7 @@ class _Server(uvicorn.Server):
         self.loop: asyncio.AbstractEventLoop | None = None
         self._calls: Calls | None = None
         self._exit = asyncio.Event()
+        self.listening = Listening(port, self._listen, self._not_listening, self._lost)
 
     @property
     def runs_here(self) -> bool:
@@ -351,14 +338,34 @@ class _Server(uvicorn.Server):
             if isinstance(connection, HttpProtocol):
                 connection.break_off()
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+    def refuse_for(self, seconds: float) -> None:
+        """Be down for so many seconds of the network's time: who wants to connect is refused."""
+        self.listening.want(not seconds)
+        if 0 < seconds < math.inf:
+            self.listening.timer = call_later(self._mock.clock, seconds, self._mock.come_up)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - of uvicorn
+        """Not yet: a server that is slow to start listens later."""
+        self.started = True
+
+    async def _listen(self, listener: socket.socket) -> asyncio.base_events.Server:
+        await super().startup([listener])
+        return self.servers[0]
+
+    def _not_listening(self) -> None:
+        if not self.should_exit:  # a stop lets answers come to their end
+            self.break_off_connections()
+
+    def _lost(self, problem: PortTaken) -> None:
+        logger.error("%s: the server cannot come back, and ends", problem.strerror)
+        self.ask_to_exit()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - of uvicorn
         """Stop listening, let answers that are being sent come to their end for a while, and end all connections.
 
         uvicorn's own way takes a tenth of a second at least.
         """
-        await self._accept_no_more()
-        for listener in (*self.servers, *(sockets or ())):
-            listener.close()
+        await self.listening.end()
         for connection in list(self.server_state.connections):
             # a client that does not read would be waited for, and its answer then be reported as an error of the app
             unread = connection.transport.get_write_buffer_size() > _UNREAD_BYTES_MAX
@@ -372,20 +379,6 @@ class _Server(uvicorn.Server):
             connection.transport.abort()
         for task in list(self.server_state.tasks):
             task.cancel()
-        for listening in self.servers:
-            await listening.wait_closed()
-
-    async def _accept_no_more(self) -> None:
-        """Take no new connections, and let those that were taken come to be known.
-
-        asyncio forgets, and leaves open, what it has accepted for a listener that is closed meanwhile.
-        """
-        loop = asyncio.get_running_loop()
-        with contextlib.suppress(NotImplementedError):  # on Windows
-            for listener in [listener for server in self.servers for listener in server.sockets]:
-                loop.remove_reader(listener.fileno())
-        for _ in range(_ACCEPTING_TURNS):
-            await asyncio.sleep(0)
 
     async def _all_gone(self) -> None:
         pause_s = 0.0
@@ -398,6 +391,7 @@ class _Server(uvicorn.Server):
         self._mock.runner.live_in(asyncio.get_running_loop())
         self.loop, self._exit = asyncio.get_running_loop(), asyncio.Event()
         self._mock.power_on()
+        await self.listening.settled()
         self._on_ready()
         try:
             await self._exit.wait()

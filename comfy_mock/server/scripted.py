@@ -163,8 +163,8 @@ class Scripted:
 
         Queue, history and caches are gone; files, added nodes, the script with its counts, and the journal stay, and
         time goes on. What was held is released; connections are broken off, WebSockets when what was sent to them has
-        left, and answers that are late are never sent. For `down` seconds connections are broken off as soon as they
-        ask for something: simulated seconds by the manual clock, else real ones, `speed` times as short by a real one.
+        left, and answers that are late are never sent. For `down` seconds nobody listens, and connections are refused:
+        simulated seconds by the manual clock, else real ones, `speed` times as short by a real one.
 
         Raises `ValueError` for less than 0 seconds.
         """

@@ -92,7 +92,7 @@ class Server(Protocol):
 
     @property
     def down(self) -> bool:
-        """Whether connections are broken off as soon as they say what they want."""
+        """Whether requests are broken off: of those that are connected all the same, or need no network."""
 
     def now(self) -> float:
         """The simulated time."""

@@ -333,7 +333,7 @@ class PointRule(Rule, frozen=True, kw_only=True, tag="point"):
 
 class ServerRule(Rule, frozen=True, kw_only=True, tag="server"):
     """When a message is sent, the server restarts (queue, history, caches and sockets are gone, files stay), and
-    answers nobody for `down` seconds; or it stops for good."""
+    refuses connections for `down` seconds; or it stops for good."""
 
     event: EventMatch
     action: Literal["restart", "stop"]
@@ -369,7 +369,7 @@ class ModelChange(Part, frozen=True, kw_only=True):
 class Script(Part, frozen=True, kw_only=True, dict=True):
     """A whole script.
 
-    `queue_paused` lets prompts wait until the queue is resumed. For `start_up` seconds connections are broken off.
+    `queue_paused` lets prompts wait until the queue is resumed. For `start_up` seconds connections are refused.
 
     One that was read from a text has `source`, which knows the line of everything in it.
     """

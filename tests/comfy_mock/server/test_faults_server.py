@@ -99,26 +99,78 @@ def test_clients_lose_their_connections(scripted: Scripted) -> None:
         assert json.loads(websocket.recv(timeout=WAIT_S_MAX))["data"]["sid"] == "c"
 
 
-def test_a_server_that_is_down_breaks_off_what_asks_for_something(scripted: Scripted) -> None:
+def refused(server: ComfyMock) -> bool:
+    """Whether nobody listens there."""
+    try:
+        socket.create_connection(("127.0.0.1", server.port), timeout=WAIT_S_MAX).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_a_server_that_is_down_refuses_connections(scripted: Scripted) -> None:
     server = scripted()
-    server.restart(down=60)
+    with open_socket(server) as websocket, socket.create_connection(("127.0.0.1", server.port)) as idle:
+        server.restart(down=60)
+        assert until_lost(websocket)[1] is None
+        assert received(idle)[0] == b""
+    assert refused(server)
     server.advance(59)
-    assert asked(server) == (b"", True)
-    with pytest.raises((ConnectionError, EOFError, Exception)), open_socket(server):
-        pass
+    assert refused(server)
     server.advance(1)
     assert httpx.get(f"{server.url}/queue").json() == EMPTY_QUEUE
     # whoever was not let in is not in the journal
-    assert [record.raw_path for record in server.journal.requests()] == ["/queue"]
+    assert [record.raw_path for record in server.journal.requests()] == ["/ws", "/queue"]
+
+
+def test_a_server_that_is_down_may_be_restarted_and_reset(scripted: Scripted) -> None:
+    server = scripted()
+    server.restart(down=10)
+    server.restart(down=60)
+    server.advance(59)
+    assert refused(server)
+    server.restart()
+    assert not refused(server)
+    server.restart(down=60)
+    server.reset()
+    assert not refused(server)
+    assert httpx.get(f"{server.url}/queue").json() == EMPTY_QUEUE
+
+
+def test_a_server_that_is_down_comes_back_at_its_port_and_can_be_stopped() -> None:
+    with ComfyMock(clock="manual") as server:
+        port = server.port
+        server.restart(down=60)
+        server.advance(60)
+        assert not refused(server)
+        server.restart(down=60)
+    with ComfyMock(port=port) as other:
+        assert not refused(other)
+
+
+def test_a_port_that_is_lost_meanwhile_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    with ComfyMock(clock="manual") as server:
+        server.restart(down=60)
+        assert server._port is not None
+        server._port.close()
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", server.port))
+            other.listen()
+            server.advance(60)
+            assert server._thread is not None
+            server._thread.join(WAIT_S_MAX)
+    assert "cannot come back" in caplog.text
 
 
 def test_down_is_real_time_by_the_instant_clock(scripted: Scripted) -> None:
     server = scripted(clock="instant")
     server.restart(down=0.1)
-    assert asked(server) == (b"", True)
-    answered = False
-    while not answered:
-        answered = asked(server)[0].startswith(b"HTTP/1.1 200")
+    begun = time.monotonic()
+    assert refused(server)
+    while refused(server):
+        pass
+    assert time.monotonic() - begun > 0.05
+    assert httpx.get(f"{server.url}/queue").json() == EMPTY_QUEUE
 
 
 def test_a_restart_by_a_rule_comes_just_after_its_event(scripted: Scripted) -> None:
@@ -216,13 +268,13 @@ def test_a_server_is_not_down_for_less_than_no_time(scripted: Scripted, down: fl
 
 def test_a_slow_start() -> None:
     with ComfyMock(clock="manual", script=Script(start_up=30)) as server:
-        assert asked(server) == (b"", True)
+        assert refused(server)
         server.advance(30)
         assert httpx.get(f"{server.url}/queue").status_code == 200
         server.restart()
         assert httpx.get(f"{server.url}/queue").status_code == 200
         server.reset()
-        assert asked(server) == (b"", True)
+        assert refused(server)
 
 
 def test_a_server_stops_by_a_rule_and_may_be_started_again() -> None:
