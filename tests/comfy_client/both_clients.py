@@ -72,14 +72,18 @@ class Blocking:
 
 def sockets_to(url: str) -> list[socket.socket]:
     """The connections of this process to a server."""
-    found = []
-    for thing in gc.get_objects():
-        # `type`, as proxies of others may lie about their class, or be gone
-        if issubclass(type(thing), socket.socket) and thing.family == socket.AF_INET and thing.fileno() != -1:
-            with contextlib.suppress(OSError):
-                if thing.getpeername()[1] == urlsplit(url).port:
-                    found.append(thing)
-    return found
+    things = gc.get_objects()
+    # `type`, as proxies of others may lie about their class, or be gone
+    kinds = {kind for kind in set(map(type, things)) if issubclass(kind, socket.socket)}
+    sockets = [thing for thing, kind in zip(things, map(type, things), strict=True) if kind in kinds]
+    return [one for one in sockets if _port_at_other_end(one) == urlsplit(url).port]
+
+
+def _port_at_other_end(one: socket.socket) -> int | None:
+    with contextlib.suppress(OSError):
+        if one.family == socket.AF_INET and one.fileno() != -1:
+            return int(one.getpeername()[1])
+    return None
 
 
 @contextlib.contextmanager

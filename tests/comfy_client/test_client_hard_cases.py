@@ -355,7 +355,7 @@ def test_an_old_server_mints_the_prompt_id_itself(kind: Kind, proxy: Misbehaving
 @ways
 def test_an_output_of_100_megabytes(kind: Kind, path: Any, server: ComfyMock) -> None:
     # What is left out differs by code that knows no sizes.
-    size = (100 if (kind == "async") == (path == "websocket") else 5) * 1024 * 1024
+    size = (100 if (kind, path) in (("async", "websocket"), ("blocking", "polling")) else 5) * 1024 * 1024
     with client_of(kind, server.url) as client:
         result = client.run({"1": {"class_type": "Text", "inputs": {"size": size}}}, path=path, timeout=60)
         assert len(result.texts["1"][0]) == size

@@ -28,6 +28,24 @@ async def told(progress: object) -> None:
 Client().job("p").on_progress(told)  # line 12
 """
 
+NODES = """
+from comfy_client.workflow import Node, Output, Workflow
+
+nodes = Workflow().nodes
+model, clip, vae = nodes.CheckpointLoaderSimple(ckpt_name="x")
+latent = nodes.EmptyLatentImage(width=512, height=512)
+sampler: Node = nodes.KSampler({"seed": 1}, model=model, cfg=7, positive=clip, latent_image=latent, steps=["9", 0])
+output: Output = sampler.LATENT
+nodes.BatchImagesNode(images=[output, sampler])
+nodes.SaveVideo({"format.codec": "h264"}, video=output, format="mp4")
+nodes.SaveVideo(video=output, format={"format": "mp4", "codec": "auto"})
+nodes.SomeoneElses(strength=1)
+nodes["Video Slice"](video=output)
+nodes.KSampler(modl=model)  # line 14
+nodes.KSampler(model=3.5)  # line 15
+nodes.SomeoneElses(strength=object())  # line 16
+"""
+
 BEFORE_EACH_PROGRAM = """
 from comfy_client import Client, Workflow
 workflow = Workflow()
@@ -56,11 +74,20 @@ def test_mypy_strict_is_content_with_users_and_finds_what_is_wrong(
     Path("awaiting.py").write_text(EVERYTHING, encoding="utf-8")
     Path("blocking.py").write_text(blocking(EVERYTHING, "blocking.py"), encoding="utf-8")
     Path("wrong.py").write_text(WRONG, encoding="utf-8")
+    Path("nodes.py").write_text(NODES, encoding="utf-8")
     page = (ROOT / "docs" / "client.md").read_text(encoding="utf-8")
     programs = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     for number, program in enumerate(programs):
         Path(f"page{number}.py").write_text(BEFORE_EACH_PROGRAM + program, encoding="utf-8")
-    files = ["awaiting.py", "blocking.py", "wrong.py", *(f"page{number}.py" for number in range(len(programs)))]
+    files = [
+        "awaiting.py",
+        "blocking.py",
+        "wrong.py",
+        "nodes.py",
+        *(f"page{number}.py" for number in range(len(programs))),
+    ]
     said, _, status = api.run(["--strict", "--config-file=", "--no-error-summary", *files])
     errors = [":".join(line.split(":")[:2]) for line in said.splitlines() if ": error:" in line]
-    assert (errors, status) == ([f"wrong.py:{line}" for line in (3, 4, 5, 6, 7, 9, 12)], 1), said
+    expected = {"wrong.py": (3, 4, 5, 6, 7, 9, 12), "nodes.py": (14, 15, 16)}
+    assert sorted(errors) == sorted(f"{file}:{line}" for file, lines in expected.items() for line in lines), said
+    assert status == 1

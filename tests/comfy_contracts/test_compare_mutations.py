@@ -10,13 +10,14 @@ import functools
 import gzip
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from comfy_contracts import jsontext
-from comfy_contracts.compare import compare
+from comfy_contracts.compare import Traffic
+from comfy_contracts.difference import Difference
 from comfy_contracts.equivalence import FIELD_RULES, FieldRule, Free
 from comfy_contracts.har import Har, load, packaged_recordings
 
@@ -46,8 +47,13 @@ def text_of(name: str) -> str:
 
 
 @functools.cache
-def recorded(name: str) -> Har:
-    return load(RECORDINGS[name])
+def recorded(name: str) -> Traffic:
+    return Traffic.read(load(RECORDINGS[name]))
+
+
+def compare(name: str, mutated: Har) -> list[Difference]:
+    """What `comfy_contracts.compare.compare` tells of a recording and a mutated one; the recording is read once."""
+    return recorded(name).compare(Traffic.read(mutated)).differences
 
 
 def fresh(name: str) -> Any:
@@ -87,14 +93,22 @@ def other(leaf: Any) -> Any:
     return {"x": 0} if isinstance(leaf, dict) else [0] if isinstance(leaf, list) else 0
 
 
-def covers(rule: FieldRule, place: str, path: Path) -> bool:
-    """Whether the rule speaks of this leaf, or of something around it."""
+def speaks_of(rule: FieldRule, place: str) -> bool:
+    """Whether the rule holds at this place. A rule with a condition is taken to hold nowhere."""
+    if rule.place == "anywhere":
+        return True
     route, _, condition = rule.place.partition(", ")
-    if rule.place != "anywhere" and (
-        condition
-        or not re.fullmatch(re.sub(r"{\w+}", "[^/?]+", re.escape(route).replace(r"\{", "{").replace(r"\}", "}")), place)
-    ):
-        return False
+    pattern = re.sub(r"{\w+}", "[^/?]+", re.escape(route).replace(r"\{", "{").replace(r"\}", "}"))
+    return not condition and re.fullmatch(pattern, place) is not None
+
+
+@functools.cache
+def rules_at(place: str) -> list[FieldRule]:
+    return [rule for rule in FIELD_RULES if speaks_of(rule, place)]
+
+
+def covers(rule: FieldRule, path: Path) -> bool:
+    """Whether a rule of this place speaks of this leaf, or of something around it."""
     steps = rule.path.split(".") if rule.path else []
     keys = [str(key) for key in path]
     if steps[:1] == ["**"]:
@@ -108,8 +122,8 @@ def is_free(name: str, place: str, path: Path, leaf: Any) -> bool | None:
         return None
     if path == ("type",) or (name in SEVERAL_OUTPUTS and "dependent_outputs" in path):
         return None
-    for rule in FIELD_RULES:
-        if covers(rule, place, path):
+    for rule in rules_at(place):
+        if covers(rule, path):
             if rule.free is Free.NUMBER and isinstance(leaf, (int, float)) and not isinstance(leaf, bool):
                 return True
             if rule.free in (Free.PROSE, Free.TEXTURE, Free.KIND):
@@ -166,7 +180,7 @@ def mutate(name: str, channel: str, *, free: bool) -> tuple[Har, list[str]]:
 
 
 def missed(name: str, mutated: Har, done: list[str]) -> list[str]:
-    told = [difference.where for difference in compare(recorded(name), mutated)]
+    told = [difference.where for difference in compare(name, mutated)]
     return [where for where in done if not any(one.startswith(where) for one in told)]
 
 
@@ -192,13 +206,13 @@ def test_every_change_in_a_message_is_noticed_where_stream_rules_apply(name: str
                 value = jsontext.loads(holder[key])
                 paths = [path for path, leaf in leaves(value) if is_free(name, place, path, leaf) is False]
                 holder[key] = jsontext.dumps(changed(value, chance.choice(paths)))
-        assert compare(recorded(name), Har.from_builtins(mutated)), chosen
+        assert compare(name, Har.from_builtins(mutated)), chosen
 
 
 @pytest.mark.parametrize("name", RECORDINGS)
 def test_no_change_of_what_is_free_is_noticed(name: str) -> None:
     mutated, _ = mutate(name, "", free=True)
-    assert [str(difference) for difference in compare(recorded(name), mutated)] == []
+    assert [str(difference) for difference in compare(name, mutated)] == []
 
 
 def test_the_mutations_reach_what_there_is() -> None:
@@ -211,32 +225,33 @@ def test_the_mutations_reach_what_there_is() -> None:
 
 # Structure
 
+Entries = list[dict[str, Any]]
 
-def restructured(name: str, chance: random.Random) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Copies of the recording, each with one thing lost, doubled, swapped or otherwise wrong."""
+
+def restructured(name: str, chance: random.Random) -> Iterator[tuple[str, Callable[[Entries], None]]]:
+    """What does one thing wrong with the entries of the recording: loses, doubles, swaps or renames something."""
     entries = fresh(name)["log"]["entries"]
-    http = [index for index, entry in enumerate(entries) if "_webSocketMessages" not in entry]
-    index = chance.choice(http)
-    lost = fresh(name)
-    del lost["log"]["entries"][index]
-    yield "an exchange is lost", lost
-    doubled = fresh(name)
-    doubled["log"]["entries"].insert(index, doubled["log"]["entries"][index])
-    yield "an exchange is doubled", doubled
-    status = fresh(name)
-    status["log"]["entries"][index]["response"]["status"] += 1
-    yield "another status", status
-    header = fresh(name)
-    header["log"]["entries"][index]["response"]["headers"].append({"name": "Vary", "value": "X"})
-    yield "a header too much", header
-    yield from _restructured_streams(name, chance)
+    index = chance.choice([index for index, entry in enumerate(entries) if "_webSocketMessages" not in entry])
+
+    def another_status(entries: Entries) -> None:
+        entries[index]["response"]["status"] += 1
+
+    yield "an exchange is lost", lambda entries: entries.pop(index)
+    yield "an exchange is doubled", lambda entries: entries.insert(index, entries[index])
+    yield "another status", another_status
+    yield (
+        "a header too much",
+        lambda entries: entries[index]["response"]["headers"].append({"name": "Vary", "value": "X"}),
+    )
+    yield from _restructured_streams(name, entries, chance)
 
 
-def _restructured_streams(name: str, chance: random.Random) -> Iterator[tuple[str, dict[str, Any]]]:
-    found = fresh(name)
+def _restructured_streams(
+    name: str, entries: Entries, chance: random.Random
+) -> Iterator[tuple[str, Callable[[Entries], None]]]:
     places = [
         (index, position)
-        for index, entry in enumerate(found["log"]["entries"])
+        for index, entry in enumerate(entries)
         for position, one in enumerate(entry.get("_webSocketMessages", []))
         if one["type"] == "receive"
         and one["opcode"] == 1
@@ -246,25 +261,32 @@ def _restructured_streams(name: str, chance: random.Random) -> Iterator[tuple[st
     if not places:
         return
     index, position = chance.choice(places)
-    lost = fresh(name)
-    del lost["log"]["entries"][index]["_webSocketMessages"][position]
-    yield "a message is lost", lost
-    renamed = fresh(name)
-    one = renamed["log"]["entries"][index]["_webSocketMessages"][position]
-    one["data"] = one["data"].replace('{"type": "', '{"type": "~')
+
+    def renamed(entries: Entries) -> None:
+        one = entries[index]["_webSocketMessages"][position]
+        one["data"] = one["data"].replace('{"type": "', '{"type": "~')
+
+    def doubled(entries: Entries) -> None:
+        messages = entries[index]["_webSocketMessages"]
+        messages.insert(position, messages[position])
+
+    yield "a message is lost", lambda entries: entries[index]["_webSocketMessages"].pop(position)
     yield "another type", renamed
-    doubled = fresh(name)
-    messages = doubled["log"]["entries"][index]["_webSocketMessages"]
-    messages.insert(position, messages[position])
     yield "a message is doubled", doubled
-    for index, position in chance.sample(places, len(places)):
-        swapped = fresh(name)
-        messages = swapped["log"]["entries"][index]["_webSocketMessages"]
-        pair = messages[position : position + 2]
-        if (index, position + 1) in places and len({one["data"] for one in pair}) == 2 and "status" not in _kinds(pair):
-            messages[position : position + 2] = pair[::-1]
-            yield "two messages are swapped", swapped
-            return
+    swappable = (place for place in chance.sample(places, len(places)) if _may_be_swapped(entries, places, *place))
+    for where, first in swappable:
+        yield "two messages are swapped", functools.partial(_swap, where, first)
+        return
+
+
+def _may_be_swapped(entries: Entries, places: list[tuple[int, int]], index: int, position: int) -> bool:
+    pair = entries[index]["_webSocketMessages"][position : position + 2]
+    return (index, position + 1) in places and len({one["data"] for one in pair}) == 2 and "status" not in _kinds(pair)
+
+
+def _swap(index: int, position: int, entries: Entries) -> None:
+    messages = entries[index]["_webSocketMessages"]
+    messages[position : position + 2] = messages[position : position + 2][::-1]
 
 
 def _kinds(messages: list[dict[str, Any]]) -> list[str]:
@@ -275,5 +297,7 @@ def _kinds(messages: list[dict[str, Any]]) -> list[str]:
 def test_every_change_of_structure_is_noticed(name: str) -> None:
     chance = random.Random(name)
     mutations = list(restructured(name, chance))
-    for what, mutated in chance.sample(mutations, 4):
-        assert compare(recorded(name), Har.from_builtins(mutated)), what
+    for what, spoil in chance.sample(mutations, 4):
+        mutated = fresh(name)
+        spoil(mutated["log"]["entries"])
+        assert compare(name, Har.from_builtins(mutated)), what

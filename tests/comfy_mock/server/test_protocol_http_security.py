@@ -63,11 +63,9 @@ class Beside:
 
     def untouched(self) -> bool:
         """Whether nothing was made, changed or taken away around the storage."""
-        found = {path: path.read_bytes() for path in self.root.rglob("*") if path.is_file() and not self._stored(path)}
+        around = [path for path in self.root.iterdir() if path.name != "storage"]
+        found = {path: path.read_bytes() for top in around for path in (top, *top.rglob("*")) if path.is_file()}
         return found == {self.root / "secret.txt": SECRET, self.root / "elsewhere" / "secret.txt": SECRET}
-
-    def _stored(self, path: Path) -> bool:
-        return self.root / "storage" in path.parents
 
     def safe(self, line: str, *headers: str, body: bytes = b"") -> Received:
         """Ask, and see that the answer shows nothing and the request changed nothing."""
