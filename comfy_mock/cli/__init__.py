@@ -1,4 +1,4 @@
-"""The command line: `comfy-mock serve`, `demo`, `run`, `record`, `verify`, `learn` and `conform`."""
+"""The command line: `comfy-mock serve`, `demo`, `run`, `record`, `verify`, `diff`, `learn` and `conform`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import comfy_mock
 from comfy_mock.cli.arguments import fill_bare_switches
 from comfy_mock.cli.conform import conform
 from comfy_mock.cli.demo import demo
+from comfy_mock.cli.diff import diff
 from comfy_mock.cli.learn import learn
 from comfy_mock.cli.record import record
 from comfy_mock.cli.run import run
@@ -31,6 +32,7 @@ app.command()(demo)
 app.command()(run)
 app.command()(record)
 app.command()(verify)
+app.command()(diff)
 app.command()(learn)
 app.command()(conform)
 

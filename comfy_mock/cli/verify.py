@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from comfy_mock.cli import verify_display
+from comfy_mock.cli.recording_files import recordings_at
 
 if TYPE_CHECKING:
     from comfy_contracts.har import Har
@@ -90,7 +91,10 @@ def verify(
 def _contracts(sources: list[Path], only: list[str]) -> list[tuple[str, Har]]:
     from comfy_contracts.har import HarError, Readable, load, packaged_recordings
 
-    given: dict[str, Readable] = {_name(file): file for source in sources for file in _files(source)}
+    try:
+        given: dict[str, Readable] = {name: file for source in sources for name, file in recordings_at(source).items()}
+    except ValueError as problem:
+        raise typer.BadParameter(str(problem), param_hint="--against") from problem
     files = given or packaged_recordings(VERSION)
     names = [name for name in files if not only or any(fnmatch.fnmatchcase(name, pattern) for pattern in only)]
     if not names:
@@ -100,19 +104,6 @@ def _contracts(sources: list[Path], only: list[str]) -> list[tuple[str, Har]]:
         return [(name, load(files[name])) for name in names]
     except (HarError, OSError) as problem:
         raise typer.BadParameter(str(problem), param_hint="--against") from problem
-
-
-def _files(source: Path) -> list[Path]:
-    if not source.is_dir():
-        return [source]
-    found = sorted([*source.glob("*.har"), *source.glob("*.har.gz")])
-    if not found:
-        raise typer.BadParameter(f"there are no .har or .har.gz files in {source}", param_hint="--against")
-    return found
-
-
-def _name(file: Path) -> str:
-    return file.name.removesuffix(".gz").removesuffix(".har")
 
 
 async def _on_a_fresh_fake(name: str, har: Har, timeout: float) -> Outcome:

@@ -77,7 +77,7 @@ class Traffic:
         """How another traffic, made with the same requests, differs from this one, which was recorded."""
         leniency = leniency_of(self, got)
         differences = [
-            *compare_exchanges(_softened(self, leniency), _softened(got, leniency), key_order=leniency.key_order),
+            *compare_exchanges(self.softened(leniency), got.softened(leniency), key_order=leniency.key_order),
             *compare_connections(self.connections, got.connections, leniency),
         ]
         streams = Counter({name: 1 for name, applies in _stream_rules(self, leniency).items() if applies})
@@ -96,6 +96,21 @@ class Traffic:
         exchanges = read_exchanges(entries, canon, equal_numbers=len(numbers) != len(set(numbers)))
         orders = {canon.text(prompt): order for exchange in exchanges for prompt, order in _orders(exchange.value)}
         return cls(exchanges, read_connections(sockets, canon), orders, canon.freed)
+
+    def softened(self, leniency: Leniency) -> list[Exchange]:
+        """The exchanges without what another order of outputs changes in them."""
+
+        def after_first(prompts: frozenset[str]) -> int:
+            return min((one.index for prompt, one in self.posted.items() if prompt in prompts), default=sys.maxsize)
+
+        reordered, failed = after_first(leniency.reordered), after_first(leniency.failed_late)
+
+        def soften(one: Exchange) -> Exchange:
+            if one.index > failed:
+                return without_results(one)
+            return without_order_of_outputs(one) if one.index > reordered else one
+
+        return [soften(one) for one in self.exchanges]
 
     @property
     def posted(self) -> dict[str, Exchange]:
@@ -184,19 +199,6 @@ def _equal_numbers(traffic: Traffic) -> tuple[tuple[str, ...], ...]:
     for prompt, exchange in traffic.posted.items():
         groups[exchange.number].append(prompt)
     return tuple(tuple(group) for group in groups.values() if len(group) > 1)
-
-
-def _softened(traffic: Traffic, leniency: Leniency) -> list[Exchange]:
-    """The exchanges without what another order of outputs changes in them."""
-
-    def after_first(prompts: frozenset[str]) -> int:
-        return min((one.index for prompt, one in traffic.posted.items() if prompt in prompts), default=sys.maxsize)
-
-    reordered, failed = after_first(leniency.reordered), after_first(leniency.failed_late)
-    return [
-        without_results(one) if one.index > failed else without_order_of_outputs(one) if one.index > reordered else one
-        for one in traffic.exchanges
-    ]
 
 
 def _has_race(traffic: Traffic) -> bool:

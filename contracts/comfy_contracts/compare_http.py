@@ -32,8 +32,9 @@ from comfy_contracts.har import Entry, Response
 from comfy_contracts.media_facts import media_facts
 
 _BY_DURATION = "GET /api/jobs?sort_by=execution_duration"
-_OMITTED = "<omitted>"
 _SHORTEST_UPLOAD = 4
+OMITTED = "<omitted>"
+"""Stands for a body that the recording leaves out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def queued_number(entry: Entry) -> float | None:
     """The number under which this exchange queued a prompt; None where it queued none (protocol 4.1)."""
     if entry.request.method != "POST" or not urlsplit(entry.request.url).path.endswith("/prompt"):
         return None
-    value = _json_of(entry.response)
+    value = json_of(entry.response)
     number = value.get("number") if isinstance(value, dict) and "prompt_id" in value else None
     return number if isinstance(number, (int, float)) else None
 
@@ -92,7 +93,7 @@ def _read(index: int, entry: Entry, canon: Canon, uploads: list[bytes], equal_nu
     places = frozenset(
         place.text for place in _PLACES if place.covers(entry.request.method, url.path, url.query, conditions)
     )
-    value = _json_of(entry.response)
+    value = json_of(entry.response)
     prompt = canon.text(value["prompt_id"]) if number is not None else None
     return Exchange(
         index,
@@ -225,7 +226,8 @@ def _unpacked(response: Response) -> bytes | None:
 _WINDOW_BITS = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
 
 
-def _json_of(response: Response) -> Any:
+def json_of(response: Response) -> Any:
+    """The JSON value of an answer, unpacked; None where it has none, or is not called JSON."""
     if "json" not in (response.header("content-type") or ""):
         return None
     try:
@@ -238,11 +240,11 @@ def _body(entry: Entry, canon: Canon, uploads: list[bytes], places: frozenset[st
     response = entry.response
     if response.body is None:
         canon.freed["omitted body"] += 1
-        return _OMITTED
+        return OMITTED
     raw = _unpacked(response)
     if raw is None:
         return "<does not unpack>"
-    value = _json_of(response)
+    value = json_of(response)
     if value is not None:
         return _jobs(value, canon.json(value, places), entry) if _BY_DURATION in places else canon.json(value, places)
     text = _text(raw)
@@ -303,7 +305,7 @@ def _compare(expected: Exchange, got: Exchange, key_order: bool) -> Iterator[Dif
     yield from found_by("requests", differences(expected.request, got.request, f"{where} request"))
     yield from found_by("statuses", differences(expected.status, got.status, f"{where} status"))
     yield from found_by("headers", differences(expected.headers, got.headers, f"{where} headers", key_order=False))
-    if expected.body != _OMITTED:
+    if expected.body != OMITTED:
         form = differences(expected.dump, got.dump, f"{where} body is JSON in Python's default form")
         yield from found_by("JSON form", form)
         yield from found_by("bodies", differences(expected.body, got.body, f"{where} body", key_order=key_order))

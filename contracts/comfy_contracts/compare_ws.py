@@ -18,6 +18,12 @@ from comfy_contracts.equivalence import ENDS, STREAM_RULE
 from comfy_contracts.har import Entry
 from comfy_contracts.media_facts import picture_facts
 
+OTHER_FORM = "not in Python's default form"
+"""The key under which a message stands that is not written as Python's default dump writes it (protocol 1.1)."""
+
+NUMBER_OF_STATUSES = "number of statuses"
+"""The kind of the message that stands for how many there were, where a rule leaves statuses no place."""
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -125,7 +131,7 @@ def _read_text(text: str, canon: Canon) -> Message:
     kind = str(value.get("type")) if isinstance(value, dict) else "text"
     found = canon.json(value, [f"socket {kind}"])
     if text != jsontext.dumps(value):
-        return Message(kind, {"not in Python's default form": found}, None)
+        return Message(kind, {OTHER_FORM: found}, None)
     message = Message(kind, found, None)
     prompt = message.data.get("prompt_id")
     return replace(message, prompt=prompt if isinstance(prompt, str) else None)
@@ -176,7 +182,17 @@ def _compare_handshakes(expected: Connection, got: Connection, where: str) -> It
 def _compare_streams(
     expected: list[Message], got: list[Message], where: str, leniency: Leniency
 ) -> Iterator[Difference]:
-    cut = cut_runs(expected)
+    for part, left, right in softened_streams(expected, got, leniency, cut_runs(expected)):
+        yield from _align(left, right, f"{where}{part}", leniency.key_order)
+
+
+def softened_streams(
+    expected: list[Message], got: list[Message], leniency: Leniency, cut: frozenset[str]
+) -> Iterator[tuple[str, list[Message], list[Message]]]:
+    """What the stream rules leave of two streams: the messages without a place, if any, and the others.
+
+    The first of three is what such a part is called, nothing for the others. `cut` are the runs of `cut_runs`.
+    """
     softeners: list[Callable[[list[Message]], list[Message]]] = [
         lambda messages: _only_ends(messages, leniency.failed_late),
         lambda messages: _without_steps(messages, cut),
@@ -189,9 +205,9 @@ def _compare_streams(
     expected, got = _in_blocks(expected, reordered), _in_blocks(got, reordered)
     if leniency.overlap or leniency.race:
         statuses = _last_of if leniency.race else _without_repeats
-        yield from _align(statuses(expected), statuses(got), f"{where} statuses", leniency.key_order)
+        yield " statuses", statuses(expected), statuses(got)
         expected, got = _placed(expected), _placed(got)
-    yield from _align(expected, got, where, leniency.key_order)
+    yield "", expected, got
 
 
 def _run(messages: list[Message], prompt: str) -> list[str]:
@@ -323,7 +339,7 @@ def _floating(messages: list[Message], rule: str) -> list[Message]:
 
 
 def _number_of(statuses: list[Message]) -> Message:
-    return Message("number of statuses", {"statuses": len(statuses)}, None)
+    return Message(NUMBER_OF_STATUSES, {"statuses": len(statuses)}, None)
 
 
 def _placed(messages: list[Message]) -> list[Message]:

@@ -39,17 +39,21 @@ class Difference:
 
 def values_as_text(difference: Difference) -> tuple[str, str]:
     """What was expected and what came, as JSON cut to a readable length; from where they part, where they are long."""
-    expected, got = _text(difference.expected), _text(difference.got)
-    if max(len(expected), len(got)) <= _LONGEST_TEXT:
+    return cut_where_they_part(_text(difference.expected), _text(difference.got), _LONGEST_TEXT)
+
+
+def cut_where_they_part(expected: str, got: str, longest: int) -> tuple[str, str]:
+    """Two texts, cut to `longest` characters: from shortly before where they part, if one of them is longer."""
+    if max(len(expected), len(got)) <= longest:
         return expected, got
     pairs = enumerate(zip(expected, got, strict=False))
     start = max(0, next((index for index, (left, right) in pairs if left != right), 0) - _CONTEXT)
-    return _cut(expected, start), _cut(got, start)
+    return _cut(expected, start, longest), _cut(got, start, longest)
 
 
-def _cut(text: str, start: int) -> str:
-    part = text[start : start + _LONGEST_TEXT]
-    return f"{'…' if start else ''}{part}{'…' if start + _LONGEST_TEXT < len(text) else ''}"
+def _cut(text: str, start: int, longest: int) -> str:
+    part = text[start : start + longest]
+    return f"{'…' if start else ''}{part}{'…' if start + longest < len(text) else ''}"
 
 
 def _text(value: Any) -> str:
