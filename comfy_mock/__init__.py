@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from comfy_mock.server.journal import Journal, NeverCame
     from comfy_mock.server.listening import PortTaken
     from comfy_mock.server.network import ComfyMock
+    from comfy_mock.server.replay import NotAsRecorded, Replay
 
 __version__ = "0.1.0"
 
@@ -32,8 +33,10 @@ __all__ = [
     "Instance",
     "Journal",
     "NeverCame",
+    "NotAsRecorded",
     "Options",
     "PortTaken",
+    "Replay",
     "Script",
     "ScriptError",
     "__version__",
@@ -47,8 +50,10 @@ _HOMES = {
     "Instance": "comfy_mock.server.instance",
     "Journal": "comfy_mock.server.journal",
     "NeverCame": "comfy_mock.server.journal",
+    "NotAsRecorded": "comfy_mock.server.replay",
     "Options": "comfy_mock.engine.options",
     "PortTaken": "comfy_mock.server.listening",
+    "Replay": "comfy_mock.server.replay",
     "Script": "comfy_mock.engine.script.model",
     "ScriptError": "comfy_mock.engine.script.problems",
 }

@@ -15,9 +15,11 @@ import comfy_mock
 from comfy_mock.cli import arguments
 from comfy_mock.cli import switches as s
 from comfy_mock.cli.catalogues import catalogue_from, models_offered
+from comfy_mock.cli.replay import replay_of, report
 
 if TYPE_CHECKING:
     from comfy_mock.server.network import ComfyMock
+    from comfy_mock.server.replay import Replay
 
 
 logger = logging.getLogger("comfy_mock.cli")
@@ -34,6 +36,7 @@ def serve(
     accept_any_model: s.AcceptAnyModel = False,
     accept_any_node: s.AcceptAnyNode = False,
     script: s.Script = None,
+    replay: s.Replays = None,
     control: s.Control = False,
     control_token: s.ControlToken = None,
     seed: s.Seed = 0,
@@ -65,6 +68,12 @@ def serve(
 
     Every start is a fresh state: no history, an empty queue, and example.png among the inputs.
     """
+    logging.basicConfig(level="ERROR" if quiet else log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    if replay:
+        played = replay_of(context, replay, host, port, speed)
+        _run(played, f"replays {', '.join(path.name for path in replay)}", quiet=quiet)
+        report(played, quiet=quiet)
+        return
     folders = {
         "base": storage,
         "output": output_directory,
@@ -101,7 +110,6 @@ def serve(
         "storage": {name: folder for name, folder in folders.items() if folder is not None} or None,
         "argv": ("main.py", *context.obj[1:]),
     }
-    logging.basicConfig(level="ERROR" if quiet else log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     mock = _create(host=host, port=port, clock="real", speed=speed, **options)
     if named and "checkpoints" not in named and not mock.engine.models.names("checkpoints"):
         logger.warning("no checkpoints: name some with --model checkpoints=NAME")
@@ -126,15 +134,18 @@ def _create(**options: Any) -> ComfyMock:
 
 
 def _serve(mock: ComfyMock, *, quiet: bool) -> None:
+    _run(mock, f"plays ComfyUI {mock.engine.options.version}", quiet=quiet)
+
+
+def _run(server: ComfyMock | Replay, what_it_does: str, *, quiet: bool) -> None:
     def announce() -> None:
-        typer.echo(mock.url)
+        typer.echo(server.url)
         if not quiet:
-            version = mock.engine.options.version
-            typer.echo(f"comfy-mock {comfy_mock.__version__} plays ComfyUI {version} there. Ctrl+C ends it.", err=True)
+            typer.echo(f"comfy-mock {comfy_mock.__version__} {what_it_does} there. Ctrl+C ends it.", err=True)
 
     with _sigterm_as_ctrl_c(), contextlib.suppress(KeyboardInterrupt):
         try:
-            asyncio.run(mock.serve(announce))
+            asyncio.run(server.serve(announce))
         except comfy_mock.PortTaken as problem:
             _fail(problem)
 

@@ -52,6 +52,16 @@ Script = Annotated[
         help="Do what this scenario file says, YAML or JSON (docs/scripts.md).",
     ),
 ]
+Replays = Annotated[
+    list[Path] | None,
+    _fake(
+        "--replay",
+        metavar="RUN.har",
+        exists=True,
+        dir_okay=False,
+        help="Answer as this recording, and nothing else; at once, or with --speed as recorded. Repeatable.",
+    ),
+]
 Control = Annotated[bool, _fake("--control", help="Let programs on this machine drive it by HTTP (docs/control.md).")]
 ControlToken = Annotated[str | None, _fake(metavar="TOKEN", help="--control for those who have this, from anywhere.")]
 Seed = Annotated[int, _fake(metavar="N", help="The seed of what a server draws at random: ids, letters in file names.")]
