@@ -166,7 +166,7 @@ async def _by_control(url: str) -> Callable[[], Awaitable[None]] | None:
     import httpx
 
     from comfy_contracts.verify import ServerUnreachable
-    from comfy_mock.server.http import CONTROL_PREFIX
+    from comfy_mock.engine.script.routes import CONTROL_PREFIX
 
     orders = f"{url.rstrip('/')}{CONTROL_PREFIX}"
     try:

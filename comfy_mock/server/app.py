@@ -7,7 +7,8 @@ from types import ModuleType
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from comfy_mock.server.http import CONTROL_PREFIX, Endpoint
+from comfy_mock.engine.script.routes import CONTROL_PREFIX
+from comfy_mock.server.http import Endpoint
 from comfy_mock.server.routes import (
     assets,
     internal,

@@ -18,10 +18,11 @@ from comfy_contracts import jsontext
 from comfy_mock.engine.answers import Answer, ServerTrouble
 from comfy_mock.engine.awaited_event import EventNeverCame
 from comfy_mock.engine.script.problems import ScriptError
+from comfy_mock.engine.script.routes import CONTROL_PREFIX
 from comfy_mock.server.asgi import BodyTooLarge, ClientGone, answer_headers, read_body, request_of, send_answer
 from comfy_mock.server.control_access import refusal
 from comfy_mock.server.control_actions import ACTIONS, BadRequest, Reply
-from comfy_mock.server.http import CONTROL_PREFIX, HttpRequest
+from comfy_mock.server.http import HttpRequest
 from comfy_mock.server.journal import NeverCame
 from comfy_mock.server.wire_connection import gone
 

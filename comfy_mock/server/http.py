@@ -15,9 +15,6 @@ from comfy_contracts import jsontext
 from comfy_mock.engine.answers import Answer, ServerTrouble
 from comfy_mock.server.forms import Form, header_value, parse_form
 
-CONTROL_PREFIX = "/__comfy_mock__"
-"""What no route of ComfyUI begins with: paths under it are the fake's own, and no fault touches them."""
-
 
 class MalformedJson(ServerTrouble):
     """The body was decoded but is not JSON. Most routes leave it to the shell, which answers 500 (protocol 1.3)."""

@@ -10,8 +10,8 @@ import h11
 from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from comfy_mock.engine.script.routes import CONTROL_PREFIX
 from comfy_mock.server.asgi import answer_headers
-from comfy_mock.server.http import CONTROL_PREFIX
 from comfy_mock.server.refusals import complaint, malformed
 from comfy_mock.server.upgrades import upgrade_fault
 from comfy_mock.server.wire_connection import EXTENSION, Connection

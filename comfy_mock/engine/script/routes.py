@@ -6,6 +6,9 @@ from collections.abc import Iterable
 
 from comfy_mock.engine.script.problems import did_you_mean
 
+CONTROL_PREFIX = "/__comfy_mock__"
+"""What no route of ComfyUI begins with: paths under it are the fake's own, and no fault touches them."""
+
 _LIKE_A_MISSPELLING = 0.85
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -38,6 +41,8 @@ class RouteTable:
             return f"a `*` in the path of {route!r} stands for all that follows: it is alone behind the last slash"
         if any(segment.count("{") != segment.count("}") for segment in path.split("/")):
             return f"a brace of {route!r} is not closed: {{name}} stands for one segment"
+        if path.startswith(f"{CONTROL_PREFIX}/"):
+            return f"{route!r} is of the control API, which no rule touches"
         methods = {known for known, template in self._routes if _covers(path, template)}
         if method in ("*", "OPTIONS") and methods:
             return None

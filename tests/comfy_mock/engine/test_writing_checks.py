@@ -87,6 +87,7 @@ SAMPLER = "node, match: {class_type: KSampler, inputs: "
         ("request, match: {route: GET /interrupt}, delay: 1", "no 'GET /interrupt'; it has POST /interrupt"),
         ("request, match: {route: /prompt}, status: 500", "must be a method and a path, such as 'GET /queue', or '*'"),
         ("request, match: {route: GET queue}, status: 500", "must begin with a slash"),
+        ("request, match: {route: GET /__comfy_mock__/state}, status: 500", "control API, which no rule touches"),
         ("request, match: {route: GET /my/own}, delay: 1", "the server has no route 'GET /my/own'"),
         ("request, status: 99", "rules[0].status: an answer's status is 200 to 599, not 99"),
         ("request, status: 200, retry_after: 1", "rules[0].retry_after: goes with status 429 or 503, not with 200"),
