@@ -288,7 +288,9 @@ def test_a_server_that_answers_pings_is_kept(kind: Kind, server: ComfyMock) -> N
     lost: list[None] = []
     with client_of(kind, server.url, socket=settings) as client:
         client.on("disconnected", lost.append)
-        assert "status" in [name for name, _ in client.listen(0.15)]
+        client.connect("websocket")
+        list(client.listen(0.15))
+        assert client.run(workflows.image(), path="websocket", timeout=WAIT).images
         assert client.connected
         assert not lost
 
