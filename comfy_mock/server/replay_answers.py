@@ -11,7 +11,6 @@ from comfy_contracts.har import Response
 from comfy_mock.engine.answers import Answer
 from comfy_mock.server.asgi import RawHeaders
 from comfy_mock.server.replay_ids import Ids
-from comfy_mock.server.replay_recording import unpacked
 
 _OF_THE_CONNECTION = frozenset({"connection", "keep-alive", "transfer-encoding", "upgrade"})
 _NOT_MODIFIED = 304
@@ -43,7 +42,9 @@ def _body(response: Response, ids: Ids, is_packed: bool) -> bytes:
     body = response.body or b""
     if not _is_text(response.header("content-type") or ""):
         return body
-    plain = unpacked(response) if is_packed else body
+    plain = response.unpacked
+    if plain is None:
+        return body
     live = ids.text(plain.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
     if live == plain:
         return body

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
@@ -145,21 +144,6 @@ def read_recording(name: str, har: Har) -> Recording:
         raise HarError(f"{name}: {problem}") from problem
 
 
-def unpacked(response: Response) -> bytes:
-    """The body of an answer without its content encoding; as it is, where it has none or does not unpack."""
-    body = response.body or b""
-    bits = _WINDOW_BITS.get((response.header("content-encoding") or "").lower())
-    if bits is None:
-        return body
-    try:
-        return zlib.decompress(body, bits)
-    except zlib.error:  # browsers save it unpacked
-        return body
-
-
-_WINDOW_BITS = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
-
-
 def _was_answered(entry: Entry) -> bool:
     return entry.response.status >= 200 or (entry.is_socket and entry.response.status == _SWITCHING_PROTOCOLS)
 
@@ -194,7 +178,7 @@ def _posted(question: Question, response: Response) -> str | None:
     if not question.posts_prompt or response.status != 200:
         return None
     try:
-        prompt = jsontext.loads(unpacked(response))["prompt_id"]
+        prompt = jsontext.loads(response.unpacked or b"")["prompt_id"]
     except (ValueError, LookupError, TypeError, RecursionError):
         return None
     return prompt if isinstance(prompt, str) else None
@@ -271,7 +255,7 @@ def _made_by_client(
 def _names_in_answer(response: Response) -> list[str]:
     if "json" not in (response.header("content-type") or ""):
         return []
-    return _names_in_text(unpacked(response).decode("utf-8", "replace"))
+    return _names_in_text((response.unpacked or b"").decode("utf-8", "replace"))
 
 
 def _names_in_text(payload: str | bytes) -> list[str]:

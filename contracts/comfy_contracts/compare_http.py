@@ -7,14 +7,11 @@ import functools
 import hashlib
 import itertools
 import re
-import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
-
-from msgspec import UNSET
 
 from comfy_contracts import jsontext
 from comfy_contracts.canonical import Canon, kind
@@ -103,7 +100,7 @@ def _read(index: int, entry: Entry, canon: Canon, uploads: list[bytes], equal_nu
         read_headers(entry.response, canon, uploaded=_is_uploaded(entry.response.body, uploads)),
         _body(entry, canon, uploads, places),
         value,
-        value is not None and _unpacked(entry.response) == jsontext.dumps(value).encode("ascii"),
+        value is not None and entry.response.unpacked == jsontext.dumps(value).encode("ascii"),
         prompt,
         number,
         several,
@@ -211,27 +208,12 @@ def _is_uploaded(body: bytes | None, uploads: list[bytes]) -> bool:
     return body is not None and len(body) >= _SHORTEST_UPLOAD and any(body in upload for upload in uploads)
 
 
-def _unpacked(response: Response) -> bytes | None:
-    """The body without its content encoding; None where it does not unpack, or was left out of the recording."""
-    encoding = response.header("content-encoding")
-    if response.body is None or encoding not in _WINDOW_BITS or response.content.encoding is UNSET:
-        # Browsers save the text that they unpacked; what is still packed is never text.
-        return response.body
-    try:
-        return zlib.decompress(response.body, _WINDOW_BITS[encoding])
-    except zlib.error:
-        return None
-
-
-_WINDOW_BITS = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
-
-
 def json_of(response: Response) -> Any:
     """The JSON value of an answer, unpacked; None where it has none, or is not called JSON."""
     if "json" not in (response.header("content-type") or ""):
         return None
     try:
-        return jsontext.loads(_unpacked(response) or b"")
+        return jsontext.loads(response.unpacked or b"")
     except (ValueError, RecursionError):
         return None
 
@@ -241,7 +223,7 @@ def _body(entry: Entry, canon: Canon, uploads: list[bytes], places: frozenset[st
     if response.body is None:
         canon.freed["omitted body"] += 1
         return OMITTED
-    raw = _unpacked(response)
+    raw = response.unpacked
     if raw is None:
         return "<does not unpack>"
     value = json_of(response)

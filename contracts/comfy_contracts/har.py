@@ -97,6 +97,9 @@ class Request(Lossless, frozen=True, kw_only=True, rename="camel", dict=True):
         return _header(self.headers, name)
 
 
+_WINDOW_BITS = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
+
+
 class Response(Lossless, frozen=True, kw_only=True, rename="camel", dict=True):
     """The response of an exchange. Sizes are in bytes; -1 stands for unknown."""
 
@@ -116,6 +119,18 @@ class Response(Lossless, frozen=True, kw_only=True, rename="camel", dict=True):
         if self.content.omitted is True:
             return None
         return _body(self.content.text, self.content.encoding, f"the body of a response with status {self.status}")
+
+    @cached_property
+    def unpacked(self) -> bytes | None:
+        """The body without its content encoding; None where it does not unpack, or was left out of the recording."""
+        encoding = self.header("content-encoding")
+        if self.body is None or encoding not in _WINDOW_BITS or self.content.encoding is UNSET:
+            # Browsers save the text that they unpacked; what is still packed is never text.
+            return self.body
+        try:
+            return zlib.decompress(self.body, _WINDOW_BITS[encoding])
+        except zlib.error:
+            return None
 
     def header(self, name: str) -> str | None:
         """The first header of that name, in any case; None where there is none."""
