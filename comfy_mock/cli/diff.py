@@ -34,9 +34,7 @@ def diff(
         Path, typer.Argument(metavar="A.har", help="What the one server said: a recording, or a folder.")
     ],
     after: Annotated[Path, typer.Argument(metavar="B.har", help="What the other one said.")],
-    format: Annotated[  # noqa: A002 - the name of the switch
-        Format, typer.Option("--format", "-f", help="How to write it.")
-    ] = Format.CONSOLE,
+    form: Annotated[Format, typer.Option("--format", "-f", help="How to write it.")] = Format.CONSOLE,
 ) -> None:
     """Say what changed between two servers or versions, from recordings of the same requests to both.
 
@@ -58,7 +56,7 @@ def diff(
         found = changelog(old, new)
     except HarError as problem:
         raise typer.BadParameter(str(problem), param_hint="A.har B.har") from problem
-    _show(found, format, before, after)
+    _show(found, form, before, after)
     if not found.requests and not found.sockets:
         typer.echo("comfy-mock: the recordings have no request in common: nothing could be compared", err=True)
         raise typer.Exit(_EXIT_NOTHING_IN_COMMON)
