@@ -32,8 +32,8 @@ class Port:
         self.socket = _bound(host, number)
         self.number = int(self.socket.getsockname()[1])
 
-    def hold_again(self) -> None:
-        """Bind it anew, when the socket that was listened at has been closed. Raises `PortTaken`."""
+    def hold(self) -> None:
+        """Bind it anew, where the socket that was listened at has been closed. Raises `PortTaken`."""
         if self.socket.fileno() == -1:
             self.socket = _bound(self._host, self.number)
 
@@ -43,9 +43,15 @@ class Port:
             self.socket.shutdown(socket.SHUT_RDWR)
 
     def admit(self) -> None:
-        """Let who connects from now on wait until the connection is accepted."""
-        if self.socket.fileno() != -1:
+        """Let who connects from now on wait until the connection is accepted. Raises `PortTaken`.
+
+        Another program may have bound the port too, while nobody listened, and listen by now.
+        """
+        self.hold()
+        try:
             self.socket.listen(_BACKLOG)
+        except OSError as problem:
+            raise _taken(self._host, self.number, problem) from problem
 
     def close(self) -> None:
         """Give it back."""
@@ -64,12 +70,15 @@ def _bound(host: str, number: int) -> socket.socket:
         bound.bind((host.strip("[]"), number))
     except OSError as problem:
         bound.close()
-        raise PortTaken(
-            problem.errno,
-            f"cannot listen on {host}:{number}: {problem.strerror or problem}. "
-            "Choose another port, or 0 for a free one",
-        ) from problem
+        raise _taken(host, number, problem) from problem
     return bound
+
+
+def _taken(host: str, number: int, problem: OSError) -> PortTaken:
+    return PortTaken(
+        problem.errno,
+        f"cannot listen on {host}:{number}: {problem.strerror or problem}. Choose another port, or 0 for a free one",
+    )
 
 
 class Listening:
@@ -102,7 +111,8 @@ class Listening:
             return
         self._wanted = listening
         if listening and self._task is None:
-            self._port.admit()
+            with contextlib.suppress(PortTaken):  # it is tried again by the task, and told
+                self._port.admit()
         elif not listening and self._server is not None:
             self._accept_no_more(self._server)
             self._port.refuse()
@@ -123,7 +133,7 @@ class Listening:
         try:
             while self._wanted != (self._server is not None):
                 if self._wanted:
-                    self._port.hold_again()
+                    self._port.admit()
                     self._server = await self._listen(self._port.socket)
                 elif self._server is not None:
                     await self._close(self._server)
@@ -141,7 +151,7 @@ class Listening:
         self._server = None
         self._closed()
         with contextlib.suppress(PortTaken):  # it is tried again, and told, when it is needed
-            self._port.hold_again()
+            self._port.hold()
 
     def _accept_no_more(self, server: asyncio.base_events.Server) -> None:
         loop = asyncio.get_running_loop()

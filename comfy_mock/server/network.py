@@ -92,6 +92,7 @@ class ComfyMock(Instance):
             self.stop()
         if self._thread is not None:
             raise RuntimeError("this ComfyMock is running already")
+        self._failure = None
         self._port = port = Port(self.host, self._wanted_port)
         ready = threading.Event()
         self._server = _Server(self, port, ready.set)
@@ -100,8 +101,11 @@ class ComfyMock(Instance):
         if not ready.wait(_START_S_MAX):
             raise TimeoutError(f"the fake did not start within {_START_S_MAX:.0f} s")
         if self._failure is not None:
-            self._thread.join()
-            raise RuntimeError("the fake could not start") from self._failure
+            failure = self._failure
+            self.stop()
+            if isinstance(failure, PortTaken):
+                raise failure
+            raise RuntimeError("the fake could not start") from failure
         return self
 
     def stop(self) -> None:
@@ -197,7 +201,12 @@ class ComfyMock(Instance):
 
     def _obey(self, rule: ServerRule) -> None:
         super()._obey(rule)
-        if rule.action == "stop" and self._server is not None:
+        if rule.action == "stop":
+            self.end()
+
+    def end(self) -> None:
+        """Serve no longer, as by a rule of the script: `stop` is still to be called."""
+        if self._server is not None:
             self._ended = True
             self._server.ask_to_exit()
 
@@ -300,7 +309,8 @@ class _Server(uvicorn.Server):
         self.loop: asyncio.AbstractEventLoop | None = None
         self._calls: Calls | None = None
         self._exit = asyncio.Event()
-        self.listening = Listening(port, self._listen, self._not_listening, self._lost)
+        self.listening = Listening(port, self._listen, self._not_listening, self._lose_port)
+        self._lost: PortTaken | None = None
 
     @property
     def runs_here(self) -> bool:
@@ -356,9 +366,16 @@ class _Server(uvicorn.Server):
         if not self.should_exit:  # a stop lets answers come to their end
             self.break_off_connections()
 
-    def _lost(self, problem: PortTaken) -> None:
-        logger.error("%s: the server cannot come back, and ends", problem.strerror)
-        self.ask_to_exit()
+    def _lose_port(self, problem: PortTaken) -> None:
+        self._lost = problem
+        logger.error("the server ends: %s", problem.strerror)
+        self._mock.end()
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve to the end. Raises `PortTaken` where the port was another program's when it was to be listened at."""
+        await super().serve(sockets)
+        if self._lost is not None:
+            raise self._lost
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - of uvicorn
         """Stop listening, let answers that are being sent come to their end for a while, and end all connections.
@@ -392,7 +409,8 @@ class _Server(uvicorn.Server):
         self.loop, self._exit = asyncio.get_running_loop(), asyncio.Event()
         self._mock.power_on()
         await self.listening.settled()
-        self._on_ready()
+        if self._lost is None:
+            self._on_ready()
         try:
             await self._exit.wait()
         finally:

@@ -18,6 +18,8 @@ import websockets
 from websockets.sync.client import connect
 
 from comfy_mock import ComfyMock, Instance, PortTaken
+from comfy_mock.server import network
+from comfy_mock.server.listening import Port
 
 IMAGE = {
     "1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 3}},
@@ -121,6 +123,31 @@ def test_a_taken_port_is_said_clearly() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(PortTaken, match=f"127.0.0.1:{port}.*free one"):
             ComfyMock(port=port).start()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere only one program can bind a port")
+def test_a_port_that_is_taken_at_the_last_moment_is_said_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where two have bound a port and nobody listens, the first who listens has it."""
+    with contextlib.ExitStack() as others:
+
+        class Contested(Port):
+            def __init__(self, host: str, number: int) -> None:
+                super().__init__(host, number)
+                other = others.enter_context(socket.socket())
+                other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                other.bind((host, self.number))
+                other.listen()
+
+        server = ComfyMock()
+        with monkeypatch.context() as patch:
+            patch.setattr(network, "Port", Contested)
+            with pytest.raises(PortTaken, match=r"cannot listen on 127\.0\.0\.1"):
+                server.start()
+            with pytest.raises(PortTaken):
+                asyncio.run(server.serve())
+        assert not server.running
+        with server:
+            assert httpx.get(f"{server.url}/queue").status_code == 200
 
 
 def test_wrong_arguments_fail_at_the_call() -> None:
